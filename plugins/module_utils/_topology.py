@@ -1,0 +1,57 @@
+# Copyright (c) 2026 the mlops.mlflow maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Who talks to whom: what a playbook hands to the roles about the hosts of an environment.
+
+Private to the collection. Pure: the inventory goes in, a dictionary comes out. Roles never name inventory groups; their
+defaults read this dictionary, so an inventory (or the caller of a single role) can still say something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def address_of(name: str, hostvars: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the address under which other hosts of the environment reach `name`.
+
+    The first that is set: `mlflow_address` (a site whose management and service networks differ), `ansible_host`, the
+    inventory name itself.
+    """
+    variables = hostvars[name]
+    for key in ("mlflow_address", "ansible_host"):
+        if key in variables and variables[key]:
+            return str(variables[key])
+    return name
+
+
+def topology(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    host: str,
+    databases: Sequence[str],
+    servers: Sequence[str],
+    edges: Sequence[str],
+) -> dict[str, Any]:
+    """Describe the environment as `host` sees it.
+
+    Returns:
+        database_address: str, "" when the environment has no database host of its own.
+        database_is_local: bool, this host is the database host.
+        database_clients: list[str], addresses of the servers that are not the database host.
+        server_count: int.
+        servers: list of {name, address}, in inventory order.
+        edges: list[str], addresses of the edges.
+        edge_is_local: bool, one host is every server and every edge, so that loopback suffices between them.
+        address: str, this host's own address.
+    """
+    one_host = len({*servers, *edges}) == 1 and bool(servers) and bool(edges)
+    return {
+        "address": address_of(host, hostvars),
+        "database_address": address_of(databases[0], hostvars) if databases else "",
+        "database_is_local": host in databases,
+        "database_clients": [address_of(name, hostvars) for name in servers if name not in databases],
+        "server_count": len(servers),
+        "servers": [{"name": name, "address": address_of(name, hostvars)} for name in servers],
+        "edges": [address_of(name, hostvars) for name in edges],
+        "edge_is_local": one_host,
+    }
