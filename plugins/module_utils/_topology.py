@@ -8,8 +8,13 @@ defaults read this dictionary, so an inventory (or the caller of a single role) 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+# The one name that certificates of MLflow servers carry beside their own: an edge checks it, so that a new server needs no
+# change at the edges.
+SERVER_NAME = "mlflow-server"
 
 
 def address_of(name: str, hostvars: Mapping[str, Mapping[str, Any]]) -> str:
@@ -43,6 +48,7 @@ def topology(
         edges: list[str], addresses of the edges.
         edge_is_local: bool, one host is every server and every edge, so that loopback suffices between them.
         address: str, this host's own address.
+        is_database, is_server, is_edge: bool, what this host is.
     """
     one_host = len({*servers, *edges}) == 1 and bool(servers) and bool(edges)
     return {
@@ -54,4 +60,51 @@ def topology(
         "servers": [{"name": name, "address": address_of(name, hostvars)} for name in servers],
         "edges": [address_of(name, hostvars) for name in edges],
         "edge_is_local": one_host,
+        "is_database": host in databases,
+        "is_server": host in servers,
+        "is_edge": host in edges,
     }
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _certificate(name: str, usage: list[str], group: str, names: Sequence[str], owner: str = "root") -> dict[str, Any]:
+    unique = list(dict.fromkeys(names))
+    return {
+        "name": name,
+        "common_name": unique[0][:64],
+        "dns": [entry for entry in unique if not _is_ip(entry)],
+        "ip": [entry for entry in unique if _is_ip(entry)],
+        "usage": usage,
+        "owner": owner,
+        "group": group,
+    }
+
+
+def certificates(
+    seen: Mapping[str, Any], host: str, domain: str, server_group: str, extra_names: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """List the certificates that `host` needs, given what `topology` said about it.
+
+    Nothing is issued that nobody would present: no server certificate where the edge is on the same host, none for
+    PostgreSQL without a client on another host.
+
+    Returns:
+        A list of {name, common_name, dns, ip, usage, owner, group}; `extra_names` are added to the public certificate.
+    """
+    wanted = []
+    if seen["is_database"] and seen["database_clients"]:
+        wanted.append(_certificate("postgresql", ["serverAuth"], "postgres", [host, seen["address"]], owner="postgres"))
+    if seen["is_server"] and not seen["edge_is_local"]:
+        wanted.append(_certificate("server", ["serverAuth", "clientAuth"], server_group, [SERVER_NAME, host, seen["address"]]))
+    if seen["is_edge"]:
+        wanted.append(_certificate("edge", ["serverAuth"], "root", [domain, *extra_names]))
+        if not seen["edge_is_local"]:
+            wanted.append(_certificate("edge-client", ["clientAuth"], "root", [f"edge.{host}"]))
+    return wanted
