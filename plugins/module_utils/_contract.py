@@ -1,0 +1,362 @@
+# Copyright (c) 2026 the mlops.mlflow maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is refused before anything is changed. Pure decisions: no network, no files, no clock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render
+from ansible_collections.mlops.mlflow.plugins.module_utils._variables import USER_PREFIX, nearest
+
+_ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]*")
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_URI = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#]+(/[^\s?#]*)?")
+# Directories that belong to the system: a role that owns one of them would change its owner and mode.
+_SYSTEM_DIRECTORIES = frozenset(
+    ["/", "/var/lib"]
+    + [
+        f"/{name}"
+        for name in ("bin", "boot", "dev", "etc", "home", "lib", "lib64", "media", "mnt", "opt", "proc", "root")
+    ]
+    + [f"/{name}" for name in ("run", "sbin", "srv", "sys", "tmp", "usr", "var")]
+)
+
+
+def is_host_name(text: str) -> bool:
+    """Tell whether the text is a DNS name (and not an address, URL or path)."""
+    if not 0 < len(text) <= 253 or not all(_LABEL.fullmatch(label) for label in text.split(".")):
+        return False
+    return not text.rsplit(".", 1)[-1].isdigit()
+
+
+def _is_loopback(address: str) -> bool:
+    if address == "localhost":
+        return True
+    try:
+        return ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _unknown(unknown: Iterable[Mapping[str, str]], host: str) -> list[str]:
+    return [
+        render(
+            "VARIABLE_UNKNOWN",
+            host=host,
+            variable=f"{entry['name']} is set, and no role of mlops.mlflow knows it",
+            fix=(
+                (f"Did you mean {entry['nearest']}? Correct it" if entry["nearest"] else "Remove it")
+                + f", or begin its name with {USER_PREFIX} if it is your own"
+            ),
+        )
+        for entry in unknown
+    ]
+
+
+def choice_problems(choices: Mapping[str, Any], unknown: Iterable[Mapping[str, str]], host: str) -> list[str]:
+    """Return a sentence for each shared choice that cannot work, misspelt names first.
+
+    `choices` holds the values by name without the prefix `mlflow_`; one that is not set is None or empty.
+    """
+    problems = _unknown(unknown, host)
+
+    def refuse(finding_id: str, name: str, limit: str, fix: str = "") -> None:
+        problems.append(
+            render(finding_id, host=host, variable=f"mlflow_{name}", value=choices.get(name), limit=limit, fix=fix)
+        )
+
+    for name, example in (("environment", "prod"), ("domain", "mlflow.example.com")):
+        if not str(choices.get(name) or ""):
+            problems.append(
+                render(
+                    "CHOICE_MISSING",
+                    host=host,
+                    variable=f"mlflow_{name} is not set",
+                    fix=f"Set it, for example mlflow_{name}: {example}",
+                )
+            )
+    environment, domain = str(choices.get("environment") or ""), str(choices.get("domain") or "")
+    if environment and not _ENVIRONMENT.fullmatch(environment):
+        refuse(
+            "CHOICE_ENVIRONMENT",
+            "environment",
+            "It is lower-case letters, digits and dashes, beginning with a letter",
+            "Use a name such as prod",
+        )
+    if domain and not is_host_name(domain):
+        refuse(
+            "CHOICE_DOMAIN",
+            "domain",
+            "It is a host name without scheme, port or path",
+            "Use a name such as mlflow.example.com",
+        )
+
+    port = int(choices.get("https_port") or 0)
+    if not 1 <= port <= 65535:
+        refuse("CHOICE_PORT", "https_port", "Ports go from 1 to 65535")
+    elif port in (5001, 5002, 5432):
+        refuse("CHOICE_PORT", "https_port", "5001, 5002 and 5432 belong to the servers and the database")
+
+    for name in ("install_dir", "config_dir"):
+        path = str(choices.get(name) or "")
+        if not path.startswith("/") or ".." in path.split("/"):
+            refuse("CHOICE_PATH", name, "It must be an absolute path")
+        elif (path.rstrip("/") or "/") in _SYSTEM_DIRECTORIES:
+            refuse("CHOICE_PATH", name, "That directory belongs to the system")
+
+    uri = str(choices.get("artifact_uri") or "")
+    if "://" in uri:
+        if not _URI.fullmatch(uri) and not uri.startswith("file:///"):
+            refuse("CHOICE_ARTIFACT_URI", "artifact_uri", "A bucket is written scheme://bucket/prefix")
+    elif not uri.startswith("/") or (uri.rstrip("/") or "/") in _SYSTEM_DIRECTORIES:
+        refuse(
+            "CHOICE_ARTIFACT_URI",
+            "artifact_uri",
+            "It must be an absolute directory of its own or a bucket such as s3://bucket/prefix",
+        )
+
+    listen = [str(address) for address in choices.get("edge_listen") or []]
+    if choices.get("auth") == "none" and not (listen and all(_is_loopback(address) for address in listen)):
+        refuse(
+            "AUTH_NONE_PUBLIC",
+            "auth",
+            f"Without a login the edge may listen on loopback only, and it listens on {', '.join(listen) or 'every address'}",
+        )
+    return problems
+
+
+def weak(name: str, value: str, *, minimum: int, username: str = "") -> str:
+    """Return why a secret is weak, without the secret, or an empty string."""
+    if len(value) < minimum:
+        return f"{name} has {len(value)} characters; at least {minimum} are needed"
+    if len(set(value)) < 5:
+        return f"{name} is made of fewer than 5 different characters"
+    lowered = value.lower()
+    if username and username.lower() in lowered and len(lowered.replace(username.lower(), "")) < minimum // 2:
+        return f"{name} is little more than the user name"
+    if lowered in _COMMON or any(lowered.startswith(word) and len(lowered) - len(word) < 6 for word in _COMMON):
+        return f"{name} is a well-known password"
+    return ""
+
+
+_COMMON = frozenset(
+    {"password", "password123", "password1234", "changeme", "changemenow", "adminadmin", "123456789012", "qwertyuiop"}
+)
+
+
+def secret_problems(secrets: Mapping[str, Mapping[str, Any]], environment: str, username: str, host: str) -> list[str]:
+    """Return sentences about secrets that are missing (one for all of them) or weak (one each); never a value.
+
+    `secrets` holds by name `value` (empty if not set) and `minimum`, the least length.
+    """
+    problems: list[str] = []
+    missing = [name for name, secret in secrets.items() if not secret.get("value")]
+    if missing:
+        problems.append(
+            render(
+                "SECRET_MISSING",
+                host=host,
+                variable=f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set",
+                fix=f"Run the playbook mlops.mlflow.secrets with this inventory and --vault-id {environment}@prompt; it makes what is missing",
+            )
+        )
+    for name, secret in secrets.items():
+        value = str(secret.get("value") or "")
+        reason = weak(
+            name, value, minimum=int(secret["minimum"]), username=username if name.endswith("admin_password") else ""
+        )
+        if value and reason:
+            problems.append(render("SECRET_WEAK", host=host, variable=reason))
+    return problems
+
+
+# -- the host, as the module mlflow_host_info saw it
+
+SUPPORTED = {"debian": {"12": "3.11", "13": "3.13"}}
+RELEASE_MB = 900
+# Who may listen on a port: it is then judged by the role that owns the service.
+_OURS = {"database": {5432: ("postgres",)}, "edge": {80: ("nginx",)}, "server": {5001: (), 5002: ()}}
+
+
+def _ports(concerns: Iterable[str], https_port: int) -> dict[int, tuple[str, ...]]:
+    wanted: dict[int, tuple[str, ...]] = {}
+    for concern in concerns:
+        wanted.update(_OURS[concern])
+        if concern == "edge":
+            wanted[https_port] = ("nginx",)
+    return wanted
+
+
+def host_problems(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str) -> list[str]:
+    """Return a sentence for each reason why this host cannot carry what is wanted of it."""
+    problems: list[str] = []
+
+    def refuse(finding_id: str, variable: str, value: Any, limit: str, fix: str = "") -> None:
+        problems.append(render(finding_id, host=host, variable=variable, value=value, limit=limit, fix=fix))
+
+    concerns = list(wanted["concerns"])
+    os, version = str(info["os"]), str(info["os_version"])
+    if version not in SUPPORTED.get(os, {}):
+        refuse("HOST_OS", "operating system", f"{os} {version}".strip(), "Debian 12 and Debian 13 are supported")
+    elif "server" in concerns and info["python"] != SUPPORTED[os][version]:
+        refuse(
+            "HOST_PYTHON",
+            "Python",
+            info["python"],
+            f"Debian {version} brings Python {SUPPORTED[os][version]}, and the lock is made for it",
+        )
+    if "server" in concerns and info["architecture"] != "x86_64":
+        refuse(
+            "HOST_ARCHITECTURE", "architecture", info["architecture"], "The binary packages of the lock are for x86_64"
+        )
+    if wanted["check_mode"] and not info["python_apt"]:
+        refuse("HOST_CHECK_MODE", "python3-apt is missing, which check mode needs", None, "")
+
+    memory = int(wanted["memory_minimum_mb"]) // (1 if "server" in concerns else 2)
+    if int(info["memory_mb"]) < memory:
+        refuse("HOST_MEMORY", "memory", f"{info['memory_mb']} MB", f"At least {memory} MB are needed")
+
+    if "server" in concerns:
+        room = (
+            int(wanted["disk_minimum_mb"])
+            if not info["releases"]
+            else min(int(wanted["disk_minimum_mb"]), 2 * RELEASE_MB)
+        )
+        free = int(info["free_mb"][wanted["install_dir"]])
+        if free < room:
+            refuse(
+                "HOST_DISK",
+                f"free disk below mlflow_install_dir={wanted['install_dir']}",
+                f"{free} MB",
+                f"At least {room} MB are needed for releases of {RELEASE_MB} MB",
+            )
+    for path, free in info["free_mb"].items():
+        if path != wanted["install_dir"] and int(free) < 500:
+            refuse(
+                "HOST_DISK",
+                f"free disk below {path}",
+                f"{free} MB",
+                "At least 500 MB are needed",
+                "Free or add room there",
+            )
+
+    ports = _ports(concerns, int(wanted["https_port"]))
+    said: set[tuple[int, str]] = set()
+    for listener in info["listeners"]:
+        port, process, user = (
+            int(listener["port"]),
+            str(listener["process"] or "an unknown process"),
+            str(listener["user"]),
+        )
+        if port not in ports or process in ports[port] or (port, process) in said:
+            continue
+        if not ports[port] and user == wanted["user"]:
+            continue
+        said.add((port, process))
+        refuse(
+            "HOST_PORT_IN_USE",
+            f"port {port} is taken by {process}"
+            + (f" (process {listener['pid']}, user {user})" if listener.get("pid") else ""),
+            None,
+            "The installation needs it",
+            ""
+            if port != int(wanted["https_port"])
+            else "Set mlflow_https_port to another port, use another host, or remove the program yourself",
+        )
+
+    offset, tolerance = float(info["clock_offset"]), float(wanted["clock_tolerance"])
+    if abs(offset) > tolerance:
+        refuse(
+            "HOST_CLOCK",
+            "the clock is " + f"{abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} the controller's",
+            None,
+            f"mlflow_preflight_clock_tolerance={wanted['clock_tolerance']} s",
+        )
+
+    marker = str(info["environment"]).strip()
+    if marker and marker != wanted["environment"]:
+        refuse(
+            "HOST_ENVIRONMENT",
+            "mlflow_environment",
+            wanted["environment"],
+            f"{wanted['config_dir']}/environment on the host says {marker}",
+            "Correct the inventory, or remove that installation and that file first",
+        )
+    return problems
+
+
+def host_warnings(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str) -> list[str]:
+    """Return a sentence for each thing that will have to be done later and need not stop a run."""
+    if info["domain_addresses"]:
+        return []
+    return [
+        render(
+            "DOMAIN_UNRESOLVED",
+            host=host,
+            variable="mlflow_domain",
+            value=wanted["domain"],
+            limit="The name does not resolve on this host yet",
+            fix="Make its DNS record point to the edge; the verification needs it",
+        )
+    ]
+
+
+def inventory_problems(
+    groups: Mapping[str, Iterable[str]],
+    *,
+    group: str,
+    known: Iterable[str],
+    needed: Iterable[str],
+    sources: Iterable[str],
+) -> list[str]:
+    """Return a sentence for each reason why an inventory does not describe an environment."""
+    members = {name: set(hosts) for name, hosts in groups.items()}
+    known, source = list(known), ", ".join(sources) or "no inventory"
+    unknown = sorted(
+        name
+        for name in members
+        if name.startswith("mlflow") and name not in {group, *known} and not name.startswith(USER_PREFIX)
+    )
+    problems = []
+    for name in unknown:
+        similar = nearest(name, known)
+        problems.append(
+            render(
+                "INVENTORY_GROUP_UNKNOWN",
+                host=source,
+                variable=f"the group {name} is not one of {', '.join(known)}",
+                fix=(f"Did you mean {similar}? Correct it" if similar else "Correct it")
+                + f", or begin its name with {USER_PREFIX} if it is your own",
+            )
+        )
+    if group not in members:
+        if unknown:
+            return problems
+        return [
+            render(
+                "INVENTORY_MISSING",
+                host=source,
+                variable=f"there is no group {group}",
+                fix="Give an inventory that has it, for example -i inventories/dev",
+            )
+        ]
+    problems += [
+        render("INVENTORY_GROUP_EMPTY", host=source, variable=f"the group {name} has no host", fix="Add one to it")
+        for name in needed
+        if not members.get(name)
+    ]
+    busy = set().union(*(members.get(name, set()) for name in known))
+    idle = sorted(members[group] - busy)
+    if idle and not unknown:
+        problems.append(
+            render(
+                "INVENTORY_HOST_IDLE",
+                host=source,
+                variable=f"{', '.join(idle)} {'is' if len(idle) == 1 else 'are'} in {group} but in none of {', '.join(known)}",
+            )
+        )
+    return problems
