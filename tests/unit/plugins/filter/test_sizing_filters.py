@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.mlops.mlflow.plugins.filter.sizing import FilterModule
 
 FILTERS = FilterModule().filters()

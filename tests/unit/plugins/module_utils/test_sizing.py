@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.mlops.mlflow.plugins.module_utils import _sizing
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.mlops.mlflow.plugins.module_utils import _sizing
 
 memory = st.integers(min_value=_sizing.LEAST_MEMORY_MB, max_value=1_048_576)
 cpus = st.integers(min_value=1, max_value=256)
