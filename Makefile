@@ -1,6 +1,6 @@
 # Everything a developer or CI does; `make help` lists it. What takes more than a line lives in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help setup venv up down client-env status verify lint sanity units units-oldest build scenario test test-all lock clean
+.PHONY: help setup venv up down client-env status verify format lint sanity units units-oldest build scenario test test-all lock clean
 S ?= default
 
 help: ## this list
@@ -22,7 +22,9 @@ status: ## ten seconds, read-only: what runs on the host of `make up`
 verify: ## prove the installation of `make up` through its public URL
 	@tools/play verify
 
-lint: ## ansible-lint, yamllint, ruff, mypy, shellcheck; no ignore lists
+format: ## let ruff arrange the Python files
+	@tools/python --in ruff format --no-cache . && tools/python --in ruff check --no-cache --fix .
+lint: ## every linter over every file, without ignore lists
 	@tools/lint
 sanity: ## ansible-test sanity, in a copy outside the checkout
 	@tools/sanity

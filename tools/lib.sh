@@ -11,6 +11,8 @@ export repository cache state
 
 # What the tools read must be this checkout, the same on every machine.
 export ANSIBLE_CONFIG=$repository/ansible.cfg
+# Not ~/.ansible: what a user has installed there could shadow this tree, and nothing of ours may stay there.
+export ANSIBLE_HOME=$cache/ansible
 export UV_NO_CONFIG=1 UV_PYTHON_DOWNLOADS=never UV_CACHE_DIR=$cache/uv
 # uv trusts only the authorities it was built with unless it is told of the machine's.
 if [ -z "${SSL_CERT_FILE:-}" ] && [ -r /etc/ssl/certs/ca-certificates.crt ]; then
