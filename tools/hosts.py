@@ -482,8 +482,6 @@ def unmount(host: Host) -> None:
 def write_identity(host: Host) -> None:
     """What makes this image this host: name, address, keys, resolver, and what the machine trusts."""
     key = host.folder / "ssh_host_ed25519_key"
-    if not key.exists():
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", host.name, "-f", key)
     uplink = Path("/run/systemd/resolve/resolv.conf")
     resolv = guest_resolv_conf(Path("/etc/resolv.conf").read_text(), uplink.read_text() if uplink.exists() else "")
     # the file's name sorts before systemd's own 80-container-host0.network
@@ -555,45 +553,52 @@ def wait_for_login(host: Host) -> None:
 def up(name: str, address: str, image: str, aliases: list[str]) -> None:
     image_parts(image)
     check_request(name, address, known_hosts())
-    lower = build_image(image)
-    with locked("state"):
-        check_request(name, address, known_hosts())
+    with locked(f"host-{name}", f"waiting for another command on {name}"):
         known = {host.name: host for host in known_hosts()}
-        host = known.get(name) or Host(name, address, image, str(lower))
+        host = known.get(name) or Host(name, address, image, str(build_image(image)))
         if (host.address, host.image) != (address, image):
             raise HostsError(
                 f"{name} exists with {host.address} and {host.image}: run `down {name}` first to change that."
             )
         host.aliases = sorted(set(aliases))
-        RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if not (RUN / "id").exists():
-            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", MARK, "-f", RUN / "id")
-        network_up()
-        alive = name in known and healthy(host)
-        if not alive:
-            if name in known:
-                say(f"{name} is not well: starting it again on its disk")
-                stop(host)
-            if not Path(host.lower).is_dir():
-                raise HostsError(f"The image under the disk of {name} is gone ({host.lower}): run `down {name}` first.")
+        with locked("state"):
+            check_request(name, address, known_hosts())
+            RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if not (RUN / "id").exists():
+                run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", MARK, "-f", RUN / "id")
+            network_up()
             host.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            mount(host)
-            write_identity(host)
-        (host.folder / "host.json").write_text(json.dumps(asdict(host)))
+            (host.folder / "host.json").write_text(json.dumps(asdict(host)))
+            if not (key := host.folder / "ssh_host_ed25519_key").exists():
+                run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key)
+            write_names()
+        if name in known:
+            if healthy(host):
+                say(f"{name} is up already ({host.address}, {host.image})")
+                return
+            say(f"{name} is not well: starting it again on its disk")
+            stop(host)
+        started = time.monotonic()
+        if not Path(host.lower).is_dir():
+            raise HostsError(f"The image under the disk of {name} is gone ({host.lower}): run `down {name}` first.")
+        mount(host)
+        write_identity(host)
         write_names()
-        if not alive:
-            boot(host)
-    if alive:
-        say(f"{name} is up already ({host.address}, {host.image})")
-        return
-    started = time.monotonic()
-    wait_for_login(host)
-    say(f"{name} is up after {time.monotonic() - started:.1f} s ({host.address}, {host.image})")
+        boot(host)
+        wait_for_login(host)
+        say(f"{name} is up after {time.monotonic() - started:.1f} s ({host.address}, {host.image})")
+
+
+def find_host(name: str) -> Host:
+    for host in known_hosts():
+        if host.name == name:
+            return host
+    raise HostsError(f"There is no host {name}; `list` shows those that exist.")
 
 
 def cut(name: str) -> None:
-    host = {host.name: host for host in known_hosts()}.get(name)
-    if host is None or not running(host):
+    host = find_host(name)
+    if not running(host):
         raise HostsError(f"{name} does not run, so there is no power to cut.")
     power_cut(host)
     if port_open(host.address):
@@ -601,34 +606,30 @@ def cut(name: str) -> None:
     say(f"{name} is cut: its processes are gone and port 22 is closed; `up` starts it again on its disk")
 
 
-def down(names: Sequence[str]) -> None:
-    known = {host.name: host for host in known_hosts()}
-    for name in names:
-        if name not in known:
-            say(f"{name} is not there")
-            continue
-        stop(known[name])
+def remove(name: str) -> None:
+    """Stop a host and take away all that belongs to it; what an interrupted `up` left is such a host as well."""
+    if not (folder := DISKS / name).is_dir():
+        say(f"{name} is not there")
+        return
+    host = Host(name, "", "", "")
+    with locked(f"host-{name}", f"waiting for another command on {name}"):
+        power_cut(host)  # its disk goes as well: there is nothing to shut down in order for
+        unmount(host)
         with locked("state"):
-            unmount(known[name])
-            shutil.rmtree(known[name].folder)
+            (folder / "host.json").unlink(missing_ok=True)
             write_names()
-        say(f"{name} is gone")
+        shutil.rmtree(folder, ignore_errors=True)
+    say(f"{name} is gone")
+
+
+def down(names: Sequence[str]) -> None:
+    for name in names:
+        remove(name)
     with locked("state"):
-        if not known_hosts():
+        if not any(DISKS.glob("*")):
             network_down()
             with contextlib.suppress(OSError):
                 DISKS.rmdir()
-
-
-def down_all() -> None:
-    for folder in DISKS.glob("*"):  # half-made hosts of an interrupted `up` too
-        if not (folder / "host.json").exists():
-            half = Host(folder.name, "", "", "")
-            stop(half)
-            unmount(half)
-            shutil.rmtree(folder)
-    down([host.name for host in known_hosts()])
-    write_names()
 
 
 def list_hosts() -> None:
@@ -687,7 +688,7 @@ def main() -> int:
         elif args.command == "down":
             if args.all == bool(args.name):
                 parser.error("say which hosts, or --all")
-            down_all() if args.all else down(args.name)
+            down([folder.name for folder in DISKS.glob("*")] if args.all else args.name)
         elif args.command == "list":
             list_hosts()
         elif found := leaks():
