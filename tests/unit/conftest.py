@@ -1,0 +1,30 @@
+"""Fixtures for all unit tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import Server, running_server
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of this checkout."""
+    return Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A real PostgreSQL server, started once a session: .dsn(), .uri(), .connect(), .execute(), .database()."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgresql: Server) -> Iterator[str]:
+    """The name of an empty database on that server, dropped after the test."""
+    with postgresql.database("test_database") as name:
+        yield name
