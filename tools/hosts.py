@@ -155,10 +155,10 @@ def guest_resolv_conf(machine: str, uplink: str) -> str:
 
 def image_parts(image: str) -> tuple[str, list[str]]:
     """Suite and packages of an image name."""
-    suite, _, layer = image.partition("-")
-    if suite not in SUITES or (layer and layer not in LAYERS):
-        names = [*SUITES, *(f"{suite}-{layer}" for suite in SUITES for layer in LAYERS)]
+    names = [*SUITES, *(f"{suite}-{layer}" for suite in SUITES for layer in LAYERS)]
+    if image not in names:
         raise HostsError(f"There is no image {image}: choose one of {', '.join(names)}.")
+    suite, _, layer = image.partition("-")
     return suite, BARE + (LAYERS[layer] if layer else [])
 
 
