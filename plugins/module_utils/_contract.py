@@ -182,6 +182,13 @@ RELEASE_MB = 900
 _OURS = {"database": {5432: ("postgres",)}, "edge": {80: ("nginx",)}, "server": {5001: (), 5002: ()}}
 
 
+_SHARED = ("nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "gfs2", "ocfs2", "9p", "afs", "glusterfs", "virtiofs")
+
+
+def _is_shared(file_system: str) -> bool:
+    return file_system in _SHARED or file_system.startswith("fuse.")
+
+
 def _ports(concerns: Iterable[str], https_port: int) -> dict[int, tuple[str, ...]]:
     wanted: dict[int, tuple[str, ...]] = {}
     for concern in concerns:
@@ -244,6 +251,16 @@ def host_problems(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str)
                 "Free or add room there",
             )
 
+    artifacts = str(wanted["artifact_uri"]).removeprefix("file://")
+    kind = str(info["file_system"].get(artifacts, ""))
+    if "server" in concerns and int(wanted["server_count"]) > 1 and artifacts.startswith("/") and not _is_shared(kind):
+        refuse(
+            "ARTIFACTS_NOT_SHARED",
+            "mlflow_artifact_uri",
+            wanted["artifact_uri"],
+            f"There are {wanted['server_count']} servers, and on this host that directory is on a local disk ({kind or 'unknown'})",
+        )
+
     ports = _ports(concerns, int(wanted["https_port"]))
     said: set[tuple[int, str]] = set()
     for listener in info["listeners"]:
@@ -291,7 +308,7 @@ def host_problems(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str)
 
 def host_warnings(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str) -> list[str]:
     """Return a sentence for each thing that will have to be done later and need not stop a run."""
-    if info["domain_addresses"]:
+    if info["addresses"]:
         return []
     return [
         render(

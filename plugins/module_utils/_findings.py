@@ -176,6 +176,13 @@ _REGISTRY = (
         "Free or add room, or let mlflow_install_dir point to a larger disk.",
     ),
     Finding(
+        "ARTIFACTS_NOT_SHARED",
+        CRITICAL,
+        "Several servers would each keep artifacts of their own",
+        "Artifacts are in a local directory; what one server stored the others would not find.",
+        "Mount the same network directory there on every server, or set mlflow_artifact_uri to a bucket.",
+    ),
+    Finding(
         "HOST_PORT_IN_USE",
         CRITICAL,
         "Another program listens on a port of the installation",
