@@ -7,9 +7,9 @@ export dev_host=mlflow-dev
 export dev_address=10.213.77.10
 export dev_image=trixie
 export dev_domain=mlflow.dev.test
-export dev_inventory=$repository/inventories/dev
+export dev_inventory=${repository:?}/inventories/dev
 export dev_vault=$dev_inventory/group_vars/mlflow/vault.yml
-export dev_password=$state/dev.vault-password
+export dev_password=${state:?}/dev.vault-password
 # Connections that SSH keeps open for two minutes: in one place, so that `make down` can close them.
 export ANSIBLE_SSH_CONTROL_PATH_DIR=$state/ssh
 

@@ -180,11 +180,13 @@ def test_every_role_begins_with_the_shared_choices(role: str) -> None:
 
 def test_templates_say_who_manages_the_file() -> None:
     for path, text in texts():
-        if "templates" not in path.parts or path.parts[0] != "roles":
+        if (
+            path.parts[0] != "roles" or "templates" not in path.parts or path.name.startswith("_")
+        ):  # _*: imported by others
             continue
         # What is only read by a lookup (a statement, a message) is never a file on a host.
         looked_up = re.compile(rf"lookup\(\s*'(ansible\.builtin\.)?template',\s*'{re.escape(path.name)}'")
-        if any(looked_up.search(other) for _, other in role_texts(path.parts[1])):
+        if any(looked_up.search(other) for _path, other in role_texts(path.parts[1])):
             continue
         first = next((line for line in text.splitlines() if not line.startswith("#!")), "")
         assert first.startswith("{{ ansible_managed | comment"), f"{path} does not begin with ansible_managed"
@@ -205,7 +207,9 @@ def registry_hosts() -> frozenset[str]:
     for wheel in (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             known = archive.read("pip/_internal/models/index.py").decode()
-        hosts |= {urlsplit(text).hostname or text for text in re.findall(r'"((?:https://)?[a-z.]+\.[a-z]{2,})/?"', known)}
+        hosts |= {
+            urlsplit(text).hostname or text for text in re.findall(r'"((?:https://)?[a-z.]+\.[a-z]{2,})/?"', known)
+        }
     return frozenset(host for host in hosts if re.search(r"[a-z]\.[a-z]", host))
 
 
