@@ -29,6 +29,7 @@ import json
 import logging
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -362,7 +363,8 @@ class Client:
             return "skipped: this installation has no login"
         open_routes = []
         for method, path in CLOSED_ROUTES:
-            status, _body = self.http(method, path)
+            status, body = self.http(method, path)
+            raise_trouble(status, body)
             if status != 401:
                 open_routes.append(f"{method} {path} -> {status}")
         if open_routes:
@@ -375,7 +377,8 @@ class Client:
         if not self.request["username"]:
             return "skipped: this installation has no login"
         wrong = (str(self.request["username"]), secrets.token_urlsafe(24))
-        status, _body = self.http("GET", "/api/2.0/mlflow/experiments/search?max_results=1", wrong)
+        status, body = self.http("GET", "/api/2.0/mlflow/experiments/search?max_results=1", wrong)
+        raise_trouble(status, body)
         if status != 401:
             raise StepFailure("VERIFY_WRONG_PASSWORD", f"A random password is answered with {status} instead of 401.")
         return "401"
@@ -391,8 +394,7 @@ class Client:
             raise StepFailure(
                 "VERIFY_LOGIN", f"The login of {self.request['username'] or 'nobody'} is refused ({status}).", said
             )
-        if "TEMPORARILY_UNAVAILABLE" in said or "OperationalError" in said:
-            raise StepFailure("VERIFY_DATABASE", f"MLflow does not reach its database ({status}).", said)
+        raise_trouble(status, body)
         if status != 200:
             raise StepFailure("VERIFY_NOT_READY", f"The first question to MLflow is answered with {status}.", said)
         status, body = self.http("GET", "/version", login)
@@ -442,6 +444,7 @@ class Client:
         self.experiment_id = self.find_experiment(create=True)
         self.emit({"event": "experiment", "experiment": self.experiment_id})
         removed = self.clean(stale=True)
+        self.emit({"event": "stale", "gone": removed["gone"]})
         self.emit({"event": "counts", "when": "before", "counts": self.count()})
         stale = sum(removed["removed"].values())
         return f"{EXPERIMENT}; {stale} leftovers of earlier verifications removed" if stale else EXPERIMENT
@@ -494,7 +497,7 @@ class Client:
         try:
             self.api.log_artifact(self.run_id, str(path), "data")
         except Exception as error:
-            raise self.artifact_failure("up", error) from None
+            raise self.artifact_failure("uploaded", error) from None
         finally:
             path.unlink()
         return self.speed(start)
@@ -507,7 +510,7 @@ class Client:
         try:
             path = Path(self.api.download_artifacts(self.run_id, "data/verify größe & 100% +1.bin", str(target)))
         except Exception as error:
-            raise self.artifact_failure("down", error) from None
+            raise self.artifact_failure("downloaded", error) from None
         said = self.speed(start)
         got = path.read_bytes()
         sums = [hashlib.sha256(content).hexdigest()[:16] for content in (self.blob, got)]
@@ -591,19 +594,24 @@ class Client:
         size = self.request["artifact_mb"]
         return f"{size} MB, {size / seconds:.0f} MB/s"
 
-    def artifact_failure(self, way: str, error: Exception) -> StepFailure:
+    def artifact_failure(self, doing: str, error: Exception) -> StepFailure:
         """Name the limit that the answer points to."""
         said = explain(error)
+        trouble = known_trouble(said)
+        if trouble is not None:
+            return trouble
         remedy = ""
         if "413" in said:
-            remedy = "Something before MLflow limits the size of a request: client_max_body_size in mlflow_edge_extra_config, or a proxy in front."
-        elif "504" in said or "timed out" in said.lower():
+            remedy = (
+                "Something before MLflow limits the size of a request: "
+                "client_max_body_size in mlflow_edge_extra_config, or a proxy in front."
+            )
+        elif "timed out" in said.lower():
             remedy = "A timeout ended the transfer: look for a proxy in front of the edge, and at the store's speed."
-        elif "507" in said or "No space left" in said:
+        elif "No space left" in said:
             remedy = "The disk of the artifact store is full: `df -h` on the server host."
-        return StepFailure(
-            "VERIFY_ARTIFACT", f"The artifact did not come {way} ({self.request['artifact_mb']} MB).", said, remedy
-        )
+        size = self.request["artifact_mb"]
+        return StepFailure("VERIFY_ARTIFACT", f"An artifact of {size} MB could not be {doing}.", said, remedy)
 
     def repository(self) -> Any:
         """The artifact store below the reserved experiment, through the server."""
@@ -708,12 +716,30 @@ class Client:
                 self.api.delete_run(run.info.run_id)
                 removed["runs"] += 1
                 gone["runs"].append(run.info.run_id)
+        if stale:
+            with noting("objects"):
+                for path in self.orphans():
+                    self.discard(path, removed, kept)
         return {"removed": removed, "gone": gone, "errors": errors, "kept": kept}
+
+    def folders(self, path: str = "") -> list[str]:
+        """Folders right below a path of the reserved experiment."""
+        return [entry.path for entry in self.repository().list_artifacts(path or None) if entry.is_dir]
+
+    def orphans(self) -> list[str]:
+        """Folders that belong to no run and no model: an upload that was cut off may end after its run was deleted.
+
+        Folders are listed first: whoever verifies at the same time makes the run, then its folder.
+        """
+        runs = [path for path in self.folders() if path not in ("models", "traces")]
+        models = self.folders("models")
+        known = {run.info.run_id for run in self.runs()} | {f"models/{model.model_id}" for model in self.models()}
+        return [path for path in (*runs, *models) if path not in known]
 
     def discard(self, path: str, removed: dict[str, int], kept: list[str]) -> None:
         """Delete the files below a path. An identity that may not delete is no failure: said as what stays."""
         files = list(self.objects(path))
-        if not files:
+        if not files and path not in self.folders("models" if path.startswith("models/") else ""):
             return
         try:
             self.repository().delete_artifacts(path)
@@ -821,13 +847,31 @@ def nothing_removed() -> dict[str, Any]:
     return {"removed": {}, "gone": {"runs": [], "models": []}, "errors": [], "kept": []}
 
 
+def known_trouble(said: str) -> StepFailure | None:
+    """What an answer or an exception says about the server or its database, whatever was asked."""
+    if "TEMPORARILY_UNAVAILABLE" in said or "OperationalError" in said:
+        return StepFailure("VERIFY_DATABASE", "MLflow does not reach its database.", said)
+    # MLflow answers 503 when its database is away; its client then only tells how often it tried.
+    if re.search(r"\b503\b", said):
+        return StepFailure("VERIFY_DATABASE", "MLflow answers 503: it does not reach its database.", said)
+    if re.search(r"\b50[24]\b", said):
+        return StepFailure("VERIFY_NOT_READY", "The server behind the edge does not answer.", said)
+    return None
+
+
+def raise_trouble(status: int, body: bytes) -> None:
+    """A server that cannot answer proves nothing about who may ask."""
+    if status >= 500:
+        said = f"{status} {body.decode('utf-8', 'replace')}"
+        raise known_trouble(said) or StepFailure("VERIFY_NOT_READY", f"MLflow answers {status}.", said)
+
+
 def from_exception(step: str, error: Exception) -> StepFailure:
     """Say which fault an exception of MLflow's client points to."""
     said = explain(error)
-    if "TEMPORARILY_UNAVAILABLE" in said or "OperationalError" in said:
-        return StepFailure("VERIFY_DATABASE", "MLflow does not reach its database.", said)
-    if any(f" {code} " in said for code in (502, 503, 504)):
-        return StepFailure("VERIFY_NOT_READY", "The server behind the edge stopped answering.", said)
+    trouble = known_trouble(said)
+    if trouble is not None:
+        return trouble
     if isinstance(error, (ConnectionError, TimeoutError)):
         return StepFailure("VERIFY_UNREACHABLE", "The connection to the edge broke.", said)
     title = dict(STEPS)[step]
@@ -1010,6 +1054,7 @@ class Parent:
         self.findings: list[dict[str, str]] = []
         self.counts: dict[str, dict[str, int]] = {}
         self.cleaned: dict[str, Any] | None = None
+        self.stale: dict[str, list[str]] = {"runs": [], "models": []}
         self.experiment = ""
         self.version = ""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -1046,6 +1091,8 @@ class Parent:
             self.experiment = event["experiment"]
         elif kind == "version":
             self.version = event["version"]
+        elif kind == "stale":
+            self.stale = event["gone"]
         elif kind == "cleaned":
             self.cleaned = event
 
@@ -1146,10 +1193,7 @@ class Parent:
 
     def verify(self) -> dict[str, Any]:
         """The whole verification."""
-        # /var/tmp is on a disk; /tmp may be memory.
-        work = Path(
-            tempfile.mkdtemp(prefix="mlflow-verify-", dir="/var/tmp" if os.access("/var/tmp", os.W_OK) else None)
-        )
+        work = work_folder()
         nonce = f"{int(self.started)}-{secrets.token_hex(4)}"
         ca_file = Path(self.request["ca_file"] or "/nonexistent")
         payload = {
@@ -1215,10 +1259,16 @@ class Parent:
                 problems.append(f"counted through the API: {more}")
             details.append(f"{sum(seen['before'].values())} things before, {sum(seen['after'].values())} after")
         if self.request["rows_command"]:
-            answer = self.rows({"action": "purge", **cleaned["gone"]})
+            gone = {kind: [*ids, *self.stale[kind]] for kind, ids in cleaned["gone"].items()}
+            answer = self.rows({"action": "purge", **gone})
             failure = before.get("error") or answer.get("error")
             if failure:
-                self.found("VERIFY_KEPT", "Rows marked as deleted stay in the database.", str(failure))
+                self.found(
+                    "VERIFY_KEPT",
+                    "Rows marked as deleted stay in the database.",
+                    str(failure),
+                    remedy="Run the playbook mlops.mlflow.verify again when the server's database login works.",
+                )
             else:
                 old, new = before["rows"], answer["rows"]
                 self.counts["rows before"], self.counts["rows after"] = old, new
@@ -1260,6 +1310,16 @@ class Parent:
             "counts": self.counts,
         }
         return {**answer, "table": table(answer)}
+
+
+def work_folder() -> Path:
+    """A new folder on a disk (/tmp may be memory); what a killed verification left goes."""
+    place = Path("/var/tmp")
+    for left in place.glob("mlflow-verify-*"):
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < time.time() - STALE_SECONDS and left.stat().st_uid == os.geteuid():
+                left.unlink() if left.suffix == ".log" else shutil.rmtree(left)
+    return Path(tempfile.mkdtemp(prefix="mlflow-verify-", dir=place))
 
 
 def sentence(wrong: list[dict[str, str]]) -> str:
