@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
     """Reads names and plain values; what bears a tag of Ansible's (`!vault`, `!unsafe`) is kept as its text."""
 
 
-def _tagged(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> str:
+def _tagged(_loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> str:
     return f"!{suffix} {node.value}"
 
 
