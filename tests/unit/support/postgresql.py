@@ -58,7 +58,9 @@ class Server:
         connection.autocommit = True
         return connection
 
-    def execute(self, statement: str, *values: object, database: str = "postgres", user: str = SUPERUSER) -> list[tuple[Any, ...]]:
+    def execute(
+        self, statement: str, *values: object, database: str = "postgres", user: str = SUPERUSER
+    ) -> list[tuple[Any, ...]]:
         """Run one statement on a connection of its own; returns its rows."""
         with contextlib.closing(self.connect(database, user)) as connection, connection.cursor() as cursor:
             cursor.execute(statement, values or None)
@@ -78,7 +80,9 @@ def programs() -> Path:
     """The folder of the newest initdb and postgres of this machine."""
     found = sorted(PROGRAMS.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if not found:
-        raise FileNotFoundError(f"No initdb below {PROGRAMS}: run `make setup`, or install Debian's package postgresql.")
+        raise FileNotFoundError(
+            f"No initdb below {PROGRAMS}: run `make setup`, or install Debian's package postgresql."
+        )
     return found[-1].parent
 
 
@@ -112,7 +116,19 @@ def running_server() -> Iterator[Server]:
             os.chown(folder, identity["user"], identity["group"])
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": str(folder)}
         subprocess.run(
-            [binaries / "initdb", "--pgdata", data, "--username", SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--no-sync", "--data-checksums"],
+            [
+                binaries / "initdb",
+                "--pgdata",
+                data,
+                "--username",
+                SUPERUSER,
+                "--auth",
+                "trust",
+                "--encoding",
+                "UTF8",
+                "--no-sync",
+                "--data-checksums",
+            ],
             check=True,
             capture_output=True,
             cwd=folder,
