@@ -64,6 +64,7 @@ IMAGE_HOOKS = [
     # Debian makes a cluster at install; a host on this image makes its own, with its own settings
     "rm -rf $1/etc/postgresql/* $1/var/lib/postgresql/*",
 ]
+REBOOTED = 133  # how systemd-nspawn ends when its guest asks to be started again
 NEEDED = {
     "systemd-nspawn": "systemd-container",
     "mmdebstrap": "mmdebstrap",
@@ -511,16 +512,39 @@ def write_identity(host: Host) -> None:
         shutil.copyfile(authority, host.root / authority.relative_to("/"))
 
 
+def control_groups(host: Host) -> list[Path]:
+    """The host's own control groups on a machine without systemd.
+
+    Hosts that share a group see each other's processes in their units and then wait for them when they stop.
+    """
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    tracking = [m[1] for m in mounts if m[2] == "cgroup2" or (m[2] == "cgroup" and "name=systemd" in m[3].split(","))]
+    return [Path(mount) / f"mlops-host-{host.name}" for mount in tracking]
+
+
 def boot(host: Host) -> None:
     argv = ["systemd-nspawn", "--quiet", f"--directory={host.root}", f"--machine={host.name}", "--boot"]
     argv += ["--register=no", "--keep-unit", f"--network-bridge={BRIDGE}", "--resolv-conf=off", "--link-journal=no"]
     argv += ["--console=pipe"]
+    unified = "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"  # what Debian itself boots with, also on a machine that is older
     if Path("/run/systemd/system").is_dir():  # then a unit of its own: it must not end with the user's session
-        unit = ["--quiet", "--collect", f"--unit=mlops-host-{host.name}", "--property=Delegate=yes"]
+        unit = ["--quiet", "--collect", f"--unit=mlops-host-{host.name}", f"--setenv={unified}"]
+        unit += ["--property=Delegate=yes", f"--property=RestartForceExitStatus={REBOOTED}"]
         run("systemd-run", *unit, f"--property=StandardOutput=append:{host.folder}/console.log", *argv)
-    else:
-        with (host.folder / "console.log").open("a") as log:
-            subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        return
+    groups = control_groups(host)
+    for group in groups:
+        group.mkdir(exist_ok=True)
+    join = "".join(f"echo $$ >{group}/cgroup.procs\n" for group in groups)
+    loop = f'while env {unified} "$@"; [ $? -eq {REBOOTED} ]; do :; done'
+    with (host.folder / "console.log").open("a") as log:
+        subprocess.Popen(
+            ["sh", "-c", join + loop, "sh", *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 def wait_for_login(host: Host) -> None:
@@ -573,7 +597,7 @@ def up(name: str, address: str, image: str, aliases: list[str]) -> None:
                 run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key)
             write_names()
         if name in known:
-            if healthy(host):
+            if nspawn_pid(host) is not None and wait_until(lambda: healthy(host), 15):  # it may be in a reboot
                 say(f"{name} is up already ({host.address}, {host.image})")
                 return
             say(f"{name} is not well: starting it again on its disk")
@@ -615,6 +639,9 @@ def remove(name: str) -> None:
     with locked(f"host-{name}", f"waiting for another command on {name}"):
         power_cut(host)  # its disk goes as well: there is nothing to shut down in order for
         unmount(host)
+        for group in control_groups(host):
+            for parent, _, _ in os.walk(group, topdown=False):
+                Path(parent).rmdir()
         with locked("state"):
             (folder / "host.json").unlink(missing_ok=True)
             write_names()
@@ -647,6 +674,7 @@ def leaks() -> list[str]:
     for folder in sorted(DISKS.glob("*")):
         host = Host(folder.name, "", "", "")
         found += [f"disk {folder}"]
+        found += [f"control group {group}" for group in control_groups(host) if group.exists()]
         found += [f"process {pid} of {host.name}" for pid in (nspawn_pid(host), guest_init(host)) if pid]
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
