@@ -85,7 +85,7 @@ def _label(path: Path, cipher: bytes, vault_id: str) -> str:
     return "" if label in _ANONYMOUS else label
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Keep secrets in a vault-encrypted file on the controller."""
 
     TRANSFERS_FILES = False

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
+from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUriError, parse
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render
 from ansible_collections.mlops.mlflow.plugins.module_utils._variables import USER_PREFIX, nearest
 
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]*")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-_URI = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#]+(/[^\s?#]*)?")
 # Directories that belong to the system: a role that owns one of them would change its owner and mode.
 _SYSTEM_DIRECTORIES = frozenset(
     ["/", "/var/lib"]
@@ -108,21 +108,15 @@ def choice_problems(choices: Mapping[str, Any], unknown: Iterable[Mapping[str, s
         elif (path.rstrip("/") or "/") in _SYSTEM_DIRECTORIES:
             refuse("CHOICE_PATH", name, "That directory belongs to the system")
 
-    uri = str(choices.get("artifact_uri") or "")
-    if "://" in uri:
-        if not _URI.fullmatch(uri) and not uri.startswith("file:///"):
-            refuse("CHOICE_ARTIFACT_URI", "artifact_uri", "A bucket is written scheme://bucket/prefix")
-    elif not uri.startswith("/") or (uri.rstrip("/") or "/") in _SYSTEM_DIRECTORIES:
-        refuse(
-            "CHOICE_ARTIFACT_URI",
-            "artifact_uri",
-            "It must be an absolute directory of its own or a bucket such as s3://bucket/prefix",
-        )
+    try:
+        parse(str(choices.get("artifact_uri") or ""))
+    except ArtifactUriError as error:
+        refuse("ARTIFACT_URI", "artifact_uri", str(error))
 
     listen = [str(address) for address in choices.get("edge_listen") or []]
     if choices.get("auth") == "none" and not (listen and all(_is_loopback(address) for address in listen)):
         refuse(
-            "AUTH_NONE_PUBLIC",
+            "AUTH_NONE",
             "auth",
             f"Without a login the edge may listen on loopback only, and it listens on {', '.join(listen) or 'every address'}",
         )
@@ -179,7 +173,11 @@ def secret_problems(secrets: Mapping[str, Mapping[str, Any]], environment: str, 
 SUPPORTED = {"debian": {"12": "3.11", "13": "3.13"}}
 RELEASE_MB = 900
 # Who may listen on a port: it is then judged by the role that owns the service.
-_OURS = {"database": {5432: ("postgres",)}, "edge": {80: ("nginx",)}, "server": {5001: (), 5002: ()}}
+_OURS: dict[str, dict[int, tuple[str, ...]]] = {
+    "database": {5432: ("postgres",)},
+    "edge": {80: ("nginx",)},
+    "server": {5001: (), 5002: ()},
+}
 
 
 _SHARED = ("nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "gfs2", "ocfs2", "9p", "afs", "glusterfs", "virtiofs")
@@ -208,7 +206,7 @@ def host_problems(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str)
     concerns = list(wanted["concerns"])
     os, version = str(info["os"]), str(info["os_version"])
     if version not in SUPPORTED.get(os, {}):
-        refuse("HOST_OS", "operating system", f"{os} {version}".strip(), "Debian 12 and Debian 13 are supported")
+        refuse("OS_UNSUPPORTED", "operating system", f"{os} {version}".strip(), "Debian 12 and Debian 13 are supported")
     elif "server" in concerns and info["python"] != SUPPORTED[os][version]:
         refuse(
             "HOST_PYTHON",
@@ -251,7 +249,7 @@ def host_problems(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str)
                 "Free or add room there",
             )
 
-    artifacts = str(wanted["artifact_uri"]).removeprefix("file://")
+    artifacts = str(wanted["artifact_uri"])
     kind = str(info["file_system"].get(artifacts, ""))
     if "server" in concerns and int(wanted["server_count"]) > 1 and artifacts.startswith("/") and not _is_shared(kind):
         refuse(
@@ -317,7 +315,8 @@ def host_warnings(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str)
             variable="mlflow_domain",
             value=wanted["domain"],
             limit="The name does not resolve on this host yet",
-            fix="Make its DNS record point to the edge; the verification needs it",
+            fix="Make its DNS record point to the edge; the run goes on, and the verification at its end needs the name",
+            promise=False,
         )
     ]
 
