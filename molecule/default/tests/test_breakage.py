@@ -1,0 +1,76 @@
+"""What happens when a part is away; and the proof that the checks of this folder can fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from ansible_collections.mlops.mlflow.molecule.default.tests import checks
+
+
+@contextmanager
+def stopped(host: Any, unit: str) -> Iterator[None]:
+    """A unit that is stopped for a while."""
+    host.check_output("systemctl stop %s", unit)
+    try:
+        yield
+    finally:
+        host.check_output("systemctl start %s", unit)
+
+
+def wait_until_ready(host: Any, slot: str, seconds: float = 60) -> float:
+    """How long the server took to be ready again."""
+    start = time.monotonic()
+    while time.monotonic() - start < seconds:
+        if checks.ready_status(host, slot) == 200:
+            return time.monotonic() - start
+        time.sleep(1)
+    raise AssertionError(f"slot {slot} is not ready after {seconds} s")
+
+
+def test_a_database_that_is_away(host: Any, client: Any, edge: checks.Edge) -> None:
+    """Not ready at once, a clear error for the client, and well again without a restart."""
+    slot = checks.live_slots(host)[0]
+    before = checks.starts(host, f"mlflow-server@{slot}", "nginx")
+    code = (
+        "import mlflow\n"
+        "try: mlflow.MlflowClient().search_experiments(max_results=1)\n"
+        "except mlflow.exceptions.MlflowException as error: print('CLEAR', error)\n"
+    )
+    with stopped(host, "postgresql"):
+        assert checks.ready_status(host, slot) == 503
+        assert edge.ask("GET", "/health").status == 200, "the process itself is alive"
+        start = time.monotonic()
+        done = client("-c", code, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT="20")
+        assert time.monotonic() - start < 60
+        assert done.stdout.startswith("CLEAR"), done.stderr[-1000:]
+    wait_until_ready(host, slot)
+    assert edge.ask("GET", "/api/2.0/mlflow/experiments/search?max_results=1", login=True).status == 200
+    assert checks.starts(host, f"mlflow-server@{slot}", "nginx") == before, "it needed a restart"
+
+
+def test_a_stopped_server_is_noticed(host: Any, edge: checks.Edge) -> None:
+    """The checks that are green elsewhere are red now; with the unit back they are green."""
+    slot = checks.live_slots(host)[0]
+    with stopped(host, f"mlflow-server@{slot}"):
+        with pytest.raises(AssertionError, match=r"no slot of the server runs"):
+            checks.server_is_ready(host)
+        assert edge.ask("GET", "/health").status in (502, 503, 504)
+    checks.server_is_ready(host)
+
+
+def test_verify_names_a_stopped_server(host: Any, playbook: Any) -> None:
+    """One sentence with the id of the finding and the command that shows why; then proved again."""
+    slot = checks.live_slots(host)[0]
+    arguments = ("-e", "mlflow_verify_dns_required=false", "-e", "mlflow_verify_artifact_mb=1")
+    with stopped(host, f"mlflow-server@{slot}"):
+        done = playbook("verify", *arguments)
+        assert done.returncode != 0
+        assert "[VERIFY_NOT_READY]" in done.stdout
+        assert "journalctl -u 'mlflow-server@*'" in done.stdout
+    done = playbook("verify", *arguments)
+    assert done.returncode == 0, done.stdout[-3000:]
