@@ -94,7 +94,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Look at the file, and add what is missing."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(
+        validate: Any = self.validate_argument_spec
+        _validation, options = validate(
             argument_spec={
                 "path": {"type": "path", "required": True},
                 "vault_id": {"type": "str", "default": ""},

@@ -19,9 +19,8 @@ _ROLES = Path(__file__).resolve().parents[2] / "roles"
 class LookupModule(LookupBase):
     """Lookup of the argument specs of this collection's roles."""
 
-    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+    def run(self, terms: list[str], _variables: dict[str, Any] | None = None, **_options: Any) -> list[dict[str, Any]]:
         """Read the specs."""
-        self.set_options(var_options=variables, direct=kwargs)
         wanted = [str(term) for term in terms]
         specs = []
         for path in sorted(_ROLES.glob("*/meta/argument_specs.yml")):

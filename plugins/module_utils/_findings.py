@@ -505,6 +505,49 @@ _REGISTRY = (
         "Wrong keys, region, endpoint or policy.",
         "Correct what the message names; the identity needs to list the bucket and to put, get and delete below the prefix.",
     ),
+    # -- the edge
+    Finding(
+        "EDGE_NO_SERVER",
+        CRITICAL,
+        "The edge has no server to pass requests to",
+        "No host is in the group of servers, or mlflow_edge_upstreams is empty.",
+        "Put a host into the group mlflow_servers, or set mlflow_edge_upstreams.",
+    ),
+    Finding(
+        "EDGE_NGINX_BROKEN",
+        CRITICAL,
+        "The nginx on the host does not accept its own configuration",
+        "Somebody left a mistake in it; a reload would fail for every site.",
+        "Repair it; nginx -t shows the line.",
+    ),
+    Finding(
+        "EDGE_SITE_CONFLICT",
+        CRITICAL,
+        "Another site on the same nginx claims our name or port",
+        "The host serves other sites. They are never changed.",
+        "Change that site yourself, or choose another mlflow_domain, mlflow_https_port or mlflow_edge_listen_addresses.",
+    ),
+    Finding(
+        "EDGE_CERTIFICATE_MISSING",
+        CRITICAL,
+        "The edge has no certificate",
+        "The role mlflow_certificates did not run before.",
+        "Apply the role mlflow_certificates first, or set mlflow_edge_certificate and mlflow_edge_private_key.",
+    ),
+    Finding(
+        "EDGE_STATIC_MISSING",
+        CRITICAL,
+        "The directory of static files holds no user interface",
+        "Another directory was named.",
+        "Set mlflow_edge_static_dir to auto, to mlflow/server/js/build of a release, or leave it empty.",
+    ),
+    Finding(
+        "EDGE_NOT_LISTENING",
+        CRITICAL,
+        "The edge does not listen after its start",
+        "nginx could not take the port or stopped.",
+        "Read journalctl -u nginx and /var/log/nginx/error.log.",
+    ),
 )
 
 FINDINGS: Mapping[str, Finding] = {finding.id: finding for finding in _REGISTRY}
