@@ -1057,8 +1057,6 @@ class Parent:
         self.stale: dict[str, list[str]] = {"runs": [], "models": []}
         self.experiment = ""
         self.version = ""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self.stop)
 
     def stop(self, _number: int, _frame: Any) -> None:
         """Stop the client; it cleans up by itself."""
@@ -1193,6 +1191,8 @@ class Parent:
 
     def verify(self) -> dict[str, Any]:
         """The whole verification."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self.stop)
         work = work_folder()
         nonce = f"{int(self.started)}-{secrets.token_hex(4)}"
         ca_file = Path(self.request["ca_file"] or "/nonexistent")
