@@ -140,7 +140,7 @@ class ActionModule(ActionBase):
             path=str(path),
             added=sorted(missing),
             present=sorted(name for name, value in present.items() if value not in (None, "")),
-            changed=bool(wanted) and (bool(missing) or open_mode),
+            changed="values" in self._task.args and (bool(missing) or open_mode),
         )
         if result["changed"] and not self._task.check_mode:
             try:

@@ -367,7 +367,8 @@ def inventory_problems(
     ]
     busy = set().union(*(members.get(name, set()) for name in known))
     idle = sorted(members[group] - busy)
-    if idle and not unknown:
+    # What is said above explains it already.
+    if idle and not problems:
         problems.append(
             render(
                 "INVENTORY_HOST_IDLE",
