@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ GOOD = ["-e", "mlflow_environment=test", "-e", "mlflow_domain=mlflow.test"]
 def run(home: Path, role: str, *arguments: str, entry: str = "main") -> Played:
     playbook = home / "play.yml"
     playbook.write_text(ROLE_ALONE.replace("ROLE", role).replace("ENTRY", entry))
-    return play(home, playbook, "-i", "app1,", "-e", f"mlflow_config_dir={home}/etc", *arguments)
+    # Tasks run with this Python: what would be discovered depends on the machine.
+    own = ["-e", f"mlflow_config_dir={home}/etc", "-e", f"ansible_python_interpreter={sys.executable}"]
+    return play(home, playbook, "-i", "app1,", *own, *arguments)
 
 
 def refused(played: Played, *sentences: str) -> None:

@@ -19,7 +19,18 @@ from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT, P
 
 ROLE = ROOT / "roles/mlflow_server"
 # Every character that means something to a URI, an INI file, an environment file or a shell.
-NASTY = ["p%41@:/[]", "a b'c\"d$e\\f#g", "`x`$(y)${z};&|", "%%s%(x)s=1", "ü€😀", "\\\\n\\t", "-", "://u:p@h/", "#start", " end "]
+NASTY = [
+    "p%41@:/[]",
+    "a b'c\"d$e\\f#g",
+    "`x`$(y)${z};&|",
+    "%%s%(x)s=1",
+    "ü€😀",
+    "\\\\n\\t",
+    "-",
+    "://u:p@h/",
+    "#start",
+    " end ",
+]
 
 
 def systemd_reads(text: str) -> dict[str, str]:
@@ -236,7 +247,9 @@ def test_apart_from_its_edge_the_server_demands_a_certificate(apart: Path) -> No
     assert environment["MLOPS_TLS_NAME"] == "mlflow-server"
 
 
-@pytest.mark.parametrize("option", ["--loop uvloop", "--http httptools", "--no-access-log", "--timeout-graceful-shutdown 900"])
+@pytest.mark.parametrize(
+    "option", ["--loop uvloop", "--http httptools", "--no-access-log", "--timeout-graceful-shutdown 900"]
+)
 def test_options_of_uvicorn(rendered: Path, option: str) -> None:
     assert option in environment_of(rendered)["MLFLOW_UVICORN_OPTS"]
 
@@ -245,7 +258,9 @@ def test_the_public_address_may_ask_and_write(rendered: Path, apart: Path) -> No
     assert environment_of(rendered)["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == "https://mlflow.example.com"
     environment = environment_of(apart)
     assert environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == "https://mlflow.example.com:8443"
-    assert {"mlflow.example.com", "mlflow.example.com:8443"} < set(environment["MLFLOW_SERVER_ALLOWED_HOSTS"].split(","))
+    assert {"mlflow.example.com", "mlflow.example.com:8443"} < set(
+        environment["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    )
 
 
 def test_what_is_off_unless_asked_for(rendered: Path) -> None:
