@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import re
 import socket
 import ssl
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +152,10 @@ def test_plain_http_leads_to_https(edge: checks.Edge) -> None:
 
 def test_the_access_log_says_who_asked(host: Any, edge: checks.Edge) -> None:
     """JSON with the user, and never the password."""
-    edge.ask("GET", SEARCH + "&filter=marker", login=True, headers={"User-Agent": "mlflow-python-client/test"})
-    line = host.check_output("grep marker /var/log/nginx/mlflow-access.log | tail -n 1")
-    assert f'"{edge.username}"' in line
-    assert "mlflow-python-client/test" in line
-    assert edge.password not in line
+    marker = f"mlflow-python-client/{time.time_ns()}"
+    edge.ask("GET", SEARCH, login=True, headers={"User-Agent": marker})
+    line = json.loads(host.check_output("grep -F %s /var/log/nginx/mlflow-access.log", marker))
+    assert line["user"] == edge.username
+    assert line["status"] == 200
+    assert {"upstream_time", "bytes_in", "bytes_out", "request_time"} <= set(line)
+    assert edge.password not in json.dumps(line)

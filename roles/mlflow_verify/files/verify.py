@@ -281,17 +281,18 @@ class Client:
         headers = {"User-Agent": "mlflow-verify", "Content-Length": "0"} if method != "GET" else {}
         if login:
             headers["Authorization"] = "Basic " + b64encode(":".join(login).encode()).decode()
-        for pause in (1, 3, 6, 0):
+        for attempt in (1, 2, 3):
             connection = http.client.HTTPSConnection(self.name, self.port, timeout=timeout, context=self.context)
             try:
                 connection.request(method, path, headers=headers)
                 answer = connection.getresponse()
                 status, body = answer.status, answer.read(100_000)
+                wait = answer.getheader("Retry-After", "")
             finally:
                 connection.close()
-            if status != 429 or not pause:
+            if status != 429 or attempt == 3:
                 break
-            time.sleep(pause)
+            time.sleep(min(int(wait), 60) if wait.isdecimal() else 2)
         return status, body
 
     def step_name(self) -> str:
@@ -379,6 +380,8 @@ class Client:
         wrong = (str(self.request["username"]), secrets.token_urlsafe(24))
         status, body = self.http("GET", "/api/2.0/mlflow/experiments/search?max_results=1", wrong)
         raise_trouble(status, body)
+        if status == 429:
+            return "429: the edge refuses more failed logins from this address"
         if status != 401:
             raise StepFailure("VERIFY_WRONG_PASSWORD", f"A random password is answered with {status} instead of 401.")
         return "401"
@@ -390,7 +393,7 @@ class Client:
             login = (str(self.request["username"]), str(self.request["password"]))
         status, body = self.http("GET", "/api/2.0/mlflow/experiments/search?max_results=1", login)
         said = body.decode("utf-8", "replace")
-        if status in (401, 403):
+        if status in (401, 403, 429):
             raise StepFailure(
                 "VERIFY_LOGIN", f"The login of {self.request['username'] or 'nobody'} is refused ({status}).", said
             )
