@@ -147,7 +147,9 @@ def listens(server: Directive) -> list[Listen]:
 
 def names(server: Directive) -> list[str]:
     """Read the names of a server."""
-    return [name.lower() for directive in server.block if directive.name == "server_name" for name in directive.words[1:]]
+    return [
+        name.lower() for directive in server.block if directive.name == "server_name" for name in directive.words[1:]
+    ]
 
 
 def conflicts(
