@@ -193,6 +193,19 @@ def run(*argv: str | Path, stdin: str | None = None, check: bool = True) -> str:
     return done.stdout
 
 
+def replace(file: Path, text: str) -> None:
+    """Readers see the old text or the new one, never a part of it."""
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    fresh.write_text(text)
+    if file.exists():
+        shutil.copymode(file, fresh)
+    try:
+        fresh.replace(file)
+    except OSError:  # in containers /etc/hosts is a mount: it can be written, not replaced
+        file.write_text(text)
+        fresh.unlink()
+
+
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     end = time.monotonic() + seconds
     while not condition():
@@ -388,11 +401,11 @@ def write_names() -> None:
         if file.exists():
             text = file.read_text()
             if (wanted := edit_block(text, lines)) != text:
-                file.write_text(wanted)  # in place: in containers /etc/hosts is a mount and cannot be replaced
+                replace(file, wanted)
     if RUN.is_dir():
         keys = [(host, (host.folder / "ssh_host_ed25519_key.pub").read_text().split()[:2]) for host in hosts]
         entries = [f"{','.join([host.address, host.name, *host.aliases])} {' '.join(key)}\n" for host, key in keys]
-        (RUN / "known_hosts").write_text("".join(entries))
+        replace(RUN / "known_hosts", "".join(entries))
 
 
 # --- hosts ------------------------------------------------------------------------------------------------------------
@@ -592,9 +605,9 @@ def up(name: str, address: str, image: str, aliases: list[str]) -> None:
                 run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", MARK, "-f", RUN / "id")
             network_up()
             host.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (host.folder / "host.json").write_text(json.dumps(asdict(host)))
             if not (key := host.folder / "ssh_host_ed25519_key").exists():
                 run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key)
+            replace(host.folder / "host.json", json.dumps(asdict(host)))
             write_names()
         if name in known:
             if nspawn_pid(host) is not None and wait_until(lambda: healthy(host), 15):  # it may be in a reboot
@@ -607,7 +620,8 @@ def up(name: str, address: str, image: str, aliases: list[str]) -> None:
             raise HostsError(f"The image under the disk of {name} is gone ({host.lower}): run `down {name}` first.")
         mount(host)
         write_identity(host)
-        write_names()
+        with locked("state"):
+            write_names()  # into the host as well, now that its disk is mounted
         boot(host)
         wait_for_login(host)
         say(f"{name} is up after {time.monotonic() - started:.1f} s ({host.address}, {host.image})")
