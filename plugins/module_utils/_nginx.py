@@ -199,6 +199,6 @@ def conflicts(
                 found[f"{title} expects the PROXY protocol on every connection to that port"] = None
             elif own.port == https_port and (listen.address, listen.port) not in with_tls:
                 found[f"{title} serves without TLS on the port of https"] = None
-            elif own.port == http_port and (listen.address, listen.port) in with_tls:
+            elif own.port == http_port and "ssl" in listen.words:
                 found[f"{title} serves TLS on the port of http"] = None
     return list(found)

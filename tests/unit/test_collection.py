@@ -21,8 +21,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.name for path in ROOT.glob("roles/*/tasks"))
 SHARED = "mlflow_preflight"  # the role that holds the choices made once for an environment
-# Handed from playbooks to roles; no role owns them.
-HANDED_OVER = ("__mlflow_topology",)
+# Handed from playbooks to roles; no role owns them. The second is what --check announces: certificates that the real run would
+# issue, so that the roles which use them announce their reload as well.
+HANDED_OVER = ("__mlflow_topology", "__mlflow_certificates_pending")
 
 
 class Loader(yaml.SafeLoader):
