@@ -134,9 +134,10 @@ RENDER = """
   connection: local
   gather_facts: false
   vars_files: [input.json]
+  vars: {role_path: "ROLE"}
   tasks:
     - ansible.builtin.include_role: {name: mlops.mlflow.mlflow_server, tasks_from: plan, public: true}
-    - ansible.builtin.template: {src: "ROLE/templates/{{ item }}", dest: "{{ playbook_dir }}/{{ item }}", mode: "0600"}
+    - ansible.builtin.template: {src: "{{ item }}", dest: "{{ playbook_dir }}/{{ item }}", mode: "0600"}
       vars: {__mlflow_server_slot: b, __mlflow_server_certificate: {stat: {}}}
       loop: [server.env.j2, slot.env.j2, auth.ini.j2, sandbox.conf.j2, "mlflow-server@.service.j2", mlflow-drain.j2]
     - ansible.builtin.copy:
@@ -149,6 +150,8 @@ RENDER = """
 def render(folder: Path, **changes: Any) -> Played:
     """Let the role write its files into a folder."""
     (folder / "input.json").write_text(json.dumps({**INPUT, **changes}))
+    for name in ("files", "templates"):  # where the role's own look-ups find them
+        (folder / name).symlink_to(ROLE / name)
     playbook = folder / "render.yml"
     playbook.write_text(RENDER.replace("ROLE", str(ROLE)))
     return play(folder, playbook)
@@ -362,7 +365,15 @@ REFUSE = """
     [
         ({"mlflow_version": "3.14.0"}, ["[SERVER_LOCK]", "mlflow_version=3.14.0", "lock.sh"]),
         ({"mlflow_server_listen_address": "0.0.0.0", "mlflow_server_tls": False}, ["[SERVER_PLAIN]", "0.0.0.0"]),
-        ({"mlflow_auth": "none"}, ["[AUTH_NONE]", "mlflow_edge_listen_addresses"]),
+        ({"mlflow_auth": "none"}, ["[AUTH_NONE]"]),
+        (
+            {
+                "mlflow_auth": "none",
+                "mlflow_server_listen_address": "10.0.0.5",
+                "mlflow_edge_listen_addresses": ["127.0.0.1"],
+            },
+            ["[AUTH_NONE]", "mlflow_server_listen_address=10.0.0.5"],
+        ),
         ({"mlflow_database_uri": "postgresql://u:s3cret@h/d"}, ["[SERVER_AUTH_DATABASE]", "mlflow_database_auth_uri"]),
     ],
 )
