@@ -19,7 +19,7 @@ _ROLES = Path(__file__).resolve().parents[2] / "roles"
 class LookupModule(LookupBase):
     """Lookup of the argument specs of this collection's roles."""
 
-    def run(self, terms: list[str], _variables: dict[str, Any] | None = None, **_options: Any) -> list[dict[str, Any]]:
+    def run(self, terms: list[str], *_variables: Any, **_options: Any) -> list[dict[str, Any]]:
         """Read the specs."""
         wanted = [str(term) for term in terms]
         specs = []

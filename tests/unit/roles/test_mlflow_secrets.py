@@ -45,7 +45,8 @@ class Site:
         return VaultLib([("dev", VaultSecret(f"password-{password}".encode()))])
 
     def text(self, password: str = "right") -> str:
-        return self.library(password).decrypt(self.vault.read_bytes()).decode()
+        text: str = self.library(password).decrypt(self.vault.read_bytes()).decode()
+        return text
 
     def secrets(self, password: str = "right") -> dict[str, str]:
         values: dict[str, str] = yaml.safe_load(self.text(password))

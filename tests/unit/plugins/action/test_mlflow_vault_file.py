@@ -20,9 +20,9 @@ OTHER = ("default", VaultSecret(b"password-dev"))
 
 
 def act(path: Path, *secrets: tuple[str, VaultSecret], check: bool = False, **arguments: Any) -> dict[str, Any]:
-    loader = DataLoader()
+    loader: Any = DataLoader()
     loader.set_vault_secrets(list(secrets))
-    task = SimpleNamespace(
+    task: Any = SimpleNamespace(
         args={"path": str(path), **arguments},
         async_val=0,
         check_mode=check,
@@ -35,7 +35,8 @@ def act(path: Path, *secrets: tuple[str, VaultSecret], check: bool = False, **ar
         "shared_loader_obj": None,
         "connection": SimpleNamespace(_shell=SimpleNamespace(tmpdir="unused")),
     }
-    action = ActionModule(task=task, play_context=SimpleNamespace(check_mode=check), loader=loader, **parts)
+    context: Any = SimpleNamespace(check_mode=check)
+    action = ActionModule(task=task, play_context=context, loader=loader, **parts)
     return action.run(None, {})
 
 
@@ -136,7 +137,7 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(
     vault: Path,
     content: bytes | None,
     secrets: list[tuple[str, VaultSecret]],
-    arguments: dict[str, str],
+    arguments: dict[str, Any],
     sentence: str,
 ) -> None:
     if content is not None:
