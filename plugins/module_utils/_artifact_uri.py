@@ -45,8 +45,16 @@ _NOT_A_STORE = (
     "/opt",
     "/proc",
     "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/tmp",
 )
-_NOT_A_STORE += ("/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/tmp")
 # Emptied or hidden from the service: nothing that is meant to stay may lie there.
 _FLEETING = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp", "/home", "/root")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

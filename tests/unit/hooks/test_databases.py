@@ -81,12 +81,23 @@ def test_a_creation_that_was_cut_off_is_finished(uri: str) -> None:
     [
         (["CREATE TABLE customers (id int)"], "not MLflow's"),
         (["CREATE TABLE experiments (id int)", "INSERT INTO experiments VALUES (1)"], "not MLflow's"),
-        (["CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('old')"], "mlops.mlflow.upgrade"),
-        (["CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('new')"], "does not know"),
-        (["CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('head')"], "lacks tables"),
+        (
+            ["CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('old')"],
+            "mlops.mlflow.upgrade",
+        ),
+        (
+            ["CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('new')"],
+            "does not know",
+        ),
+        (
+            ["CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('head')"],
+            "lacks tables",
+        ),
     ],
 )
-def test_a_database_that_holds_anything_else_is_refused_and_left_alone(uri: str, statements: list[str], words: str) -> None:
+def test_a_database_that_holds_anything_else_is_refused_and_left_alone(
+    uri: str, statements: list[str], words: str
+) -> None:
     run_sql(uri, *statements)
     before = look(engine_for(uri), TRACKING)
     with pytest.raises(migrate.Refused, match=words) as refused:
@@ -106,11 +117,17 @@ def test_two_migrations_at_a_time_do_the_work_once(uri: str) -> None:
 
 
 def test_whoever_waits_too_long_for_another_migration_says_so(uri: str) -> None:
-    with only_one(engine_for(uri), 5), pytest.raises(DatabaseError, match="Another migration"), only_one(engine_for(uri), 1):
+    with (
+        only_one(engine_for(uri), 5),
+        pytest.raises(DatabaseError, match="Another migration"),
+        only_one(engine_for(uri), 1),
+    ):
         pass
 
 
-def test_the_second_database_is_looked_at_before_the_first_is_changed(uri: str, postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_database_is_looked_at_before_the_first_is_changed(
+    uri: str, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(migrate, "create_tracking", create)
     with postgresql.database("test_foreign") as name:
         foreign = postgresql.uri(name).replace("postgresql://", "postgresql+psycopg2://")
@@ -155,7 +172,9 @@ def test_errors_and_places_hide_the_password() -> None:
 
 
 def test_settings_are_added_to_those_of_a_uri() -> None:
-    uri = with_options("postgresql+psycopg2://me:p%40s%2Fs@/mlflow?host=/run/postgresql&options=-c%20a%3D1", lock_timeout="5")
+    uri = with_options(
+        "postgresql+psycopg2://me:p%40s%2Fs@/mlflow?host=/run/postgresql&options=-c%20a%3D1", lock_timeout="5"
+    )
     url = sqlalchemy.make_url(uri)
     assert url.query == {"host": "/run/postgresql", "options": "-c a=1 -c lock_timeout=5"}
     assert url.password == "p@s/s"

@@ -68,7 +68,11 @@ def test_a_refusal_is_one_sentence_with_a_way_out(state: State, words: str) -> N
     assert said.endswith(".")
 
 
-@given(st.frozensets(st.sampled_from([*sorted(ALL), "customers"])), st.none() | st.sampled_from(["old", "head", "x"]), st.booleans())
+@given(
+    st.frozensets(st.sampled_from([*sorted(ALL), "customers"])),
+    st.none() | st.sampled_from(["old", "head", "x"]),
+    st.booleans(),
+)
 def test_only_what_holds_nothing_is_created(tables: frozenset[str], revision: str | None, has_rows: bool) -> None:
     state = classify(Found(tables, revision, has_rows), TRACKING)
     if state.creatable:
