@@ -1,0 +1,325 @@
+"""What the role mlflow_database writes and asks, tried on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT, play
+from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import Server, programs, unprivileged
+
+ROLE = ROOT / "roles/mlflow_database"
+TRACKING = "mlflow"
+CLIENTS = ["192.0.2.7", "2001:db8::7", "198.51.100.0/24", "server.example.com"]
+
+# Rendered by Ansible itself, with the role's own defaults.
+PLAYBOOK = f"""
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_files: [{ROLE}/defaults/main.yml, {ROLE}/vars/main.yml]
+  tasks:
+    - ansible.builtin.template: {{src: "{ROLE}/templates/{{{{ item.template }}}}.j2", dest: "{{{{ out }}}}/{{{{ item.name }}}}", mode: "0644"}}
+      loop: "{{{{ renderings }}}}"
+      vars:
+        item_vars: "{{{{ item.vars | default({{}}) }}}}"
+        __mlflow_database_asked: "{{{{ item.database | default('') }}}}"
+        mlflow_database_clients: "{{{{ item_vars.clients | default([]) }}}}"
+        mlflow_database_uri: "{{{{ item_vars.uri | default('') }}}}"
+        mlflow_database_index_latest_metrics: "{{{{ item_vars.latest | default(false) }}}}"
+        mlflow_database_extra_settings: "{{{{ item_vars.settings | default({{}}) }}}}"
+"""
+CHOICES = {
+    "mlflow_environment": "dev",
+    "mlflow_database_memory_mb": 4096,
+    "mlflow_database_cpus": 2,
+    "mlflow_database_postgresql_version": 15,
+    "mlflow_database_migrator_password": "m",
+    "mlflow_database_server_a_password": "a",
+    "mlflow_database_server_b_password": "b",
+}
+RENDERINGS: list[dict[str, object]] = [
+    {"name": "local.conf", "template": "50-mlflow.conf"},
+    {
+        "name": "remote.conf",
+        "template": "50-mlflow.conf",
+        "vars": {"clients": CLIENTS, "settings": {"work_mem": "7MB", "cluster_name": "it's"}},
+    },
+    {"name": "local.hba", "template": "pg_hba.conf"},
+    {"name": "remote.hba", "template": "pg_hba.conf", "vars": {"clients": CLIENTS}},
+    {"name": "indexes.sql", "template": "indexes.sql"},
+    {"name": "indexes-latest.sql", "template": "indexes.sql", "vars": {"latest": True}},
+    {"name": "indexes-external.sql", "template": "indexes.sql", "vars": {"uri": "postgresql://u:p@h/d"}},
+    {"name": "external.sql", "template": "external.sql"},
+    {"name": "state.sql", "template": "state.sql"},
+]
+TABLES = """
+CREATE TABLE runs (run_uuid varchar(32) PRIMARY KEY, experiment_id int, lifecycle_stage varchar(20), start_time bigint);
+CREATE TABLE params (key varchar(250), value varchar(8000), run_uuid varchar(32), PRIMARY KEY (key, run_uuid));
+CREATE TABLE tags (key varchar(250), value varchar(8000), run_uuid varchar(32), PRIMARY KEY (key, run_uuid));
+CREATE TABLE metrics (key varchar(250), value float8, run_uuid varchar(32), step bigint);
+CREATE TABLE latest_metrics (key varchar(250), value float8, is_nan bool, run_uuid varchar(32));
+CREATE TABLE experiments (experiment_id serial PRIMARY KEY, name text);
+"""
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Each rendering by its name; those of privileges.sql are called after their database."""
+    home = tmp_path_factory.mktemp("rendered")
+    everything = RENDERINGS + [
+        {"name": f"{name}.privileges", "template": "privileges.sql", "database": name}
+        for name in ("postgres", "mlflow", "mlflow_auth")
+    ]
+    playbook = home / "play.yml"
+    playbook.write_text(PLAYBOOK)
+    out = home / "out"
+    out.mkdir()
+    done = play(home, playbook, "-e", json.dumps({**CHOICES, "out": str(out), "renderings": everything}))
+    assert done.code == 0, done.output
+    return {path.name: path.read_text() for path in out.iterdir()}
+
+
+def settings_of(text: str) -> dict[str, str]:
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return {name: value.strip("'") for name, value in (line.split(" = ", 1) for line in lines)}
+
+
+@pytest.mark.parametrize("name", ["local.conf", "remote.conf"])
+def test_postgresql_takes_every_setting(rendered: dict[str, str], name: str) -> None:
+    # pytest's own folder is closed to the user that PostgreSQL has to run as
+    folder = Path("/tmp") / f"mlops-conf-{name}"
+    folder.mkdir(exist_ok=True)
+    try:
+        file = folder / "postgresql.conf"
+        file.write_text(rendered[name])
+        done = subprocess.run(
+            [programs() / "postgres", "-C", "max_connections", "-D", folder, f"--config_file={file}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            **unprivileged(),
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == "100"
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_without_clients_there_is_no_tcp_and_with_them_there_is_tls(rendered: dict[str, str]) -> None:
+    local, remote = settings_of(rendered["local.conf"]), settings_of(rendered["remote.conf"])
+    assert (local["listen_addresses"], local["ssl"]) == ("", "off")
+    assert (remote["listen_addresses"], remote["ssl"]) == ("*", "on")
+    assert remote["ssl_key_file"] == "/etc/mlflow/tls/postgresql.key"
+    assert local["log_statement"] == remote["log_statement"] == "none", "more would log ALTER ROLE"
+
+
+def test_settings_of_the_site_win_and_are_quoted(rendered: dict[str, str]) -> None:
+    assert settings_of(rendered["remote.conf"])["work_mem"] == "7MB"
+    assert "cluster_name = 'it''s'" in rendered["remote.conf"]
+
+
+def rules_of(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_only_named_logins_get_in_and_over_the_network_only_with_tls(rendered: dict[str, str]) -> None:
+    logins = "mlflow,mlflow_auth mlflow_migrator,mlflow_server_a,mlflow_server_b"
+    local = ["local all postgres peer", f"local {logins} scram-sha-256"]
+    rest = ["local all all reject", "host all all all reject"]
+    assert rules_of(rendered["local.hba"]) == [*local, *rest]
+    assert rules_of(rendered["remote.hba"]) == [
+        *local,
+        f"hostssl {logins} 192.0.2.7/32 scram-sha-256",
+        f"hostssl {logins} 2001:db8::7/128 scram-sha-256",
+        f"hostssl {logins} 198.51.100.0/24 scram-sha-256",
+        f"hostssl {logins} server.example.com scram-sha-256",
+        *rest,
+    ]
+
+
+@dataclass
+class Databases:
+    """The server, and what it lacks according to the role's queries."""
+
+    server: Server
+    rendered: dict[str, str]
+
+    def lacking(self, name: str, database: str = TRACKING) -> list[str]:
+        return [row[0] for row in self.server.execute(self.rendered[name], database=database)]
+
+    def apply(self, name: str, database: str = TRACKING) -> list[str]:
+        statements = self.lacking(name, database)
+        for statement in statements:
+            self.server.execute(statement, database=database)
+        assert self.lacking(name, database) == [], "a second run must change nothing"
+        return statements
+
+    def refuses(self, statement: str, user: str, database: str = TRACKING) -> bool:
+        try:
+            self.server.execute(statement, database=database, user=user)
+        except (psycopg2.errors.InsufficientPrivilege, psycopg2.OperationalError):
+            return True
+        return False
+
+
+ROLES = ("mlflow_migrator", "mlflow_server_a", "mlflow_server_b", "mlflow_runtime", "mlflow_owner")
+
+
+@pytest.fixture
+def databases(postgresql: Server, rendered: dict[str, str]) -> Iterator[Databases]:
+    """Roles and databases as the role makes them, before it looks at privileges."""
+    for role in ROLES:
+        postgresql.execute(f"CREATE ROLE {role} {'NOLOGIN' if role in ROLES[3:] else 'LOGIN'}")
+    postgresql.execute("ALTER ROLE mlflow_migrator SET role = 'mlflow_owner'")
+    try:
+        with postgresql.database(TRACKING), postgresql.database("mlflow_auth"):
+            for name in (TRACKING, "mlflow_auth"):
+                postgresql.execute(f"ALTER DATABASE {name} OWNER TO mlflow_owner")
+            yield Databases(postgresql, rendered)
+    finally:
+        postgresql.execute("DROP EXTENSION IF EXISTS pg_stat_statements")
+        for role in ROLES:
+            postgresql.execute(f"DROP ROLE {role}")
+
+
+@pytest.fixture
+def secured(databases: Databases) -> Databases:
+    """The same with all privileges in place."""
+    for name in ("postgres", TRACKING, "mlflow_auth"):
+        assert databases.apply(f"{name}.privileges", name)
+    return databases
+
+
+def test_a_server_uses_what_the_migrator_makes_and_makes_nothing(secured: Databases) -> None:
+    run = secured.server.execute
+    run("CREATE TABLE t (id serial PRIMARY KEY, v text)", database=TRACKING, user="mlflow_migrator")
+    for user in ("mlflow_server_a", "mlflow_server_b"):
+        assert run("INSERT INTO t (v) VALUES ('x') RETURNING v", database=TRACKING, user=user) == [("x",)]
+        run("UPDATE t SET v = 'y'", database=TRACKING, user=user)
+        assert run("SELECT v FROM t", database=TRACKING, user=user) == [("y",)]
+        run("DELETE FROM t", database=TRACKING, user=user)
+        for refused in (
+            "CREATE TABLE u (i int)",
+            "CREATE TEMPORARY TABLE u (i int)",
+            "CREATE SCHEMA s",
+            "ALTER TABLE t ADD COLUMN w int",
+            "DROP TABLE t",
+            "TRUNCATE t",
+            "SET ROLE mlflow_owner",
+        ):
+            assert secured.refuses(refused, user), refused
+    owner = run("SELECT tableowner::text FROM pg_tables WHERE tablename = 't'", database=TRACKING)
+    assert owner == [("mlflow_owner",)]
+
+
+def test_nobody_else_gets_into_the_databases(secured: Databases) -> None:
+    secured.server.execute("CREATE ROLE somebody LOGIN")
+    try:
+        for name in (TRACKING, "mlflow_auth"):
+            assert secured.refuses("SELECT 1", "somebody", name)
+    finally:
+        secured.server.execute("DROP ROLE somebody")
+
+
+def test_what_was_granted_by_hand_is_taken_back(secured: Databases) -> None:
+    for statement in (
+        "GRANT mlflow_owner TO mlflow_server_a",
+        "GRANT CREATE ON DATABASE mlflow TO mlflow_runtime",
+        "GRANT ALL ON DATABASE mlflow TO PUBLIC",
+    ):
+        secured.server.execute(statement)
+    secured.server.execute("GRANT ALL ON SCHEMA public TO PUBLIC, mlflow_runtime", database=TRACKING)
+    assert secured.apply("postgres.privileges", "postgres") == ["REVOKE mlflow_owner FROM mlflow_server_a"]
+    assert secured.apply("mlflow.privileges") == [
+        "REVOKE ALL ON DATABASE mlflow FROM PUBLIC",
+        "REVOKE CREATE, TEMPORARY ON DATABASE mlflow FROM mlflow_runtime",
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+        "REVOKE CREATE ON SCHEMA public FROM mlflow_runtime",
+    ]
+
+
+def test_an_adopted_database_gets_the_right_owner_and_grants(databases: Databases) -> None:
+    databases.server.execute(TABLES, database=TRACKING)
+    databases.apply("postgres.privileges", "postgres")
+    databases.apply("mlflow.privileges")
+    owners = databases.server.execute(
+        "SELECT DISTINCT relowner::regrole::text FROM pg_class"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')",
+        database=TRACKING,
+    )
+    assert owners == [("mlflow_owner",)]
+    databases.server.execute("INSERT INTO experiments (name) VALUES ('x')", database=TRACKING, user="mlflow_server_b")
+
+
+@pytest.fixture
+def migrated(secured: Databases) -> Databases:
+    """The same with MLflow's tables."""
+    secured.server.execute(TABLES, database=TRACKING, user="mlflow_migrator")
+    return secured
+
+
+def test_nothing_is_indexed_before_the_tables_exist(secured: Databases) -> None:
+    assert secured.lacking("indexes.sql") == []
+
+
+def test_indexes_are_concurrent_ours_and_harmless_to_long_values(migrated: Databases) -> None:
+    made = [statement for statement in migrated.apply("indexes.sql") if "INDEX" in statement]
+    assert len(made) == 3
+    assert all(statement.startswith("CREATE INDEX CONCURRENTLY mlops_") for statement in made)
+    for table in ("params", "tags"):
+        migrated.server.execute(
+            f"INSERT INTO {table} SELECT 'k', string_agg(md5(i::text), ''), 'r' FROM generate_series(1, 250) i",
+            database=TRACKING,
+        )
+
+
+def test_the_index_on_latest_metrics_comes_and_goes(migrated: Databases) -> None:
+    migrated.apply("indexes.sql")
+    (made,) = migrated.apply("indexes-latest.sql")
+    assert made.startswith("CREATE INDEX CONCURRENTLY mlops_latest_metrics_key_value ON latest_metrics (key, value")
+    assert migrated.apply("indexes.sql") == ["DROP INDEX CONCURRENTLY mlops_latest_metrics_key_value"]
+
+
+def test_what_an_interrupted_build_left_is_built_again(migrated: Databases) -> None:
+    migrated.apply("indexes.sql")
+    migrated.server.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'mlops_tags_value_trgm'::regclass",
+        database=TRACKING,
+    )
+    assert migrated.apply("indexes.sql") == [
+        "DROP INDEX CONCURRENTLY mlops_tags_value_trgm",
+        "CREATE INDEX CONCURRENTLY mlops_tags_value_trgm ON tags USING gin (value gin_trgm_ops)",
+    ]
+
+
+def test_in_somebody_elses_database_only_indexes_are_made(migrated: Databases) -> None:
+    assert {statement.split()[0] for statement in migrated.apply("indexes-external.sql")} == {"CREATE"}
+
+
+def test_a_login_that_may_not_create_extensions_still_indexes_runs(migrated: Databases) -> None:
+    migrated.server.execute("DROP EXTENSION pg_trgm", database=TRACKING)
+    rows = migrated.server.execute(migrated.rendered["indexes-external.sql"], database=TRACKING, user="mlflow_server_a")
+    assert [row[0].split()[3] for row in rows] == ["mlops_runs_experiment_stage_start"]
+
+
+def test_a_database_says_what_it_is(secured: Databases) -> None:
+    secured.server.execute("COMMENT ON DATABASE mlflow IS 'mlflow environment: dev'")
+    ((version, text, encoding, login, schema, can_create, local, _encrypted, comment),) = secured.server.execute(
+        secured.rendered["external.sql"], database=TRACKING, user="mlflow_server_a"
+    )
+    assert version >= 150000
+    assert text.startswith(str(version // 10000))
+    assert (encoding, login, schema) == ("UTF8", "mlflow_server_a", "public")
+    assert (can_create, local, comment) == (False, True, "mlflow environment: dev")
+    ((_version, checksums, found, roles),) = secured.server.execute(secured.rendered["state.sql"])
+    assert checksums == "on"
+    assert found == [{"name": "mlflow", "comment": "mlflow environment: dev"}, {"name": "mlflow_auth", "comment": ""}]
+    assert sorted(roles) == sorted(ROLES)
