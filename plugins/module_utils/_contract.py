@@ -306,9 +306,19 @@ def host_problems(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str)
 
 def host_warnings(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str) -> list[str]:
     """Return a sentence for each thing that will have to be done later and need not stop a run."""
+    warnings = []
+    if wanted["debug_secrets"]:
+        warnings.append(
+            render(
+                "DEBUG_SECRETS",
+                host=host,
+                variable="mlflow_debug_secrets=true, and the output of this run holds passwords",
+            )
+        )
     if info["addresses"]:
-        return []
+        return warnings
     return [
+        *warnings,
         render(
             "DOMAIN_UNRESOLVED",
             host=host,
@@ -317,7 +327,7 @@ def host_warnings(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str)
             limit="The name does not resolve on this host yet",
             fix="Make its DNS record point to the edge; the run goes on, and the verification at its end needs the name",
             promise=False,
-        )
+        ),
     ]
 
 

@@ -105,6 +105,13 @@ _REGISTRY = (
         "It was set by hand. Passwords made by the playbook mlops.mlflow.secrets are long and random.",
         "Remove it from the vault file and run the playbook mlops.mlflow.secrets, or set a longer one.",
     ),
+    Finding(
+        "DEBUG_SECRETS",
+        WARNING,
+        "Secrets are shown",
+        "mlflow_debug_secrets is on, for finding a fault.",
+        "Set it back to false, remove what was logged, and change the secrets if somebody else could read it.",
+    ),
     # -- the inventory
     Finding(
         "INVENTORY_MISSING",

@@ -174,6 +174,7 @@ WANTED: dict[str, Any] = {
     "user": "mlflow",
     "server_count": 1,
     "check_mode": False,
+    "debug_secrets": False,
 }
 
 
@@ -269,6 +270,11 @@ def test_a_name_that_does_not_resolve_yet_is_a_warning() -> None:
     warning = host_warnings({**INFO, "addresses": []}, WANTED, "app1")[0]
     assert warning.startswith("[DOMAIN_UNRESOLVED] app1: mlflow_domain=mlflow.example.com.")
     assert "Nothing was changed" not in warning
+
+
+def test_shown_secrets_are_a_warning() -> None:
+    warnings = host_warnings(INFO, {**WANTED, "debug_secrets": True}, "app1")
+    assert [warning.split("]")[0] for warning in warnings] == ["[DEBUG_SECRETS"]
 
 
 # ----- the inventory
