@@ -54,6 +54,7 @@ TAG = "mlops.verify"
 STALE_SECONDS = 3600  # what an earlier verification left behind is removed when it is older than this
 GRACE_SECONDS = 90  # for cleaning up after the time is over
 CANNOT_START = 127
+AWKWARD_NAME = "verify größe & 100% +1.bin"  # what proxies and stores like to break
 
 REQUEST: dict[str, Any] = {
     "url": "",  # https://mlflow.example.com[:port]
@@ -240,6 +241,12 @@ def read_request(text: str) -> dict[str, Any]:
     return request
 
 
+def sha256(path: Path) -> str:
+    """Checksum of a file of any size."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def explain(error: BaseException) -> str:
     """One line of an exception: what a user would be told."""
     text = " ".join(str(error).split())
@@ -265,7 +272,7 @@ class Client:
         self.run_id = ""
         self.model_id = ""
         self.trace_id = ""
-        self.blob = b""
+        self.checksum = ""
         self.mlflow: Any = None
         self.api: Any = None
         self.context = ssl.create_default_context()
@@ -493,9 +500,11 @@ class Client:
 
     def step_upload(self) -> str:
         """Bytes that no compression helps, under a name that proxies like to break."""
-        self.blob = secrets.token_bytes(self.request["artifact_mb"] * 1024 * 1024 or 1)
-        path = self.work / "verify größe & 100% +1.bin"
-        path.write_bytes(self.blob)
+        path = self.work / AWKWARD_NAME
+        with path.open("wb") as stream:
+            for _megabyte in range(self.request["artifact_mb"]):
+                stream.write(os.urandom(1024 * 1024))
+        self.checksum = sha256(path)
         start = time.monotonic()
         try:
             self.api.log_artifact(self.run_id, str(path), "data")
@@ -511,15 +520,16 @@ class Client:
         target.mkdir(exist_ok=True)
         start = time.monotonic()
         try:
-            path = Path(self.api.download_artifacts(self.run_id, "data/verify größe & 100% +1.bin", str(target)))
+            path = Path(self.api.download_artifacts(self.run_id, f"data/{AWKWARD_NAME}", str(target)))
         except Exception as error:
             raise self.artifact_failure("downloaded", error) from None
         said = self.speed(start)
-        got = path.read_bytes()
-        sums = [hashlib.sha256(content).hexdigest()[:16] for content in (self.blob, got)]
-        if sums[0] != sums[1]:
-            summary = f"The artifact came back different: {len(got)} bytes instead of {len(self.blob)}."
-            raise StepFailure("VERIFY_CHECKSUM", summary, f"sha256 {sums[0]} went up, {sums[1]} came down")
+        got = sha256(path)
+        size = path.stat().st_size
+        path.unlink()
+        if got != self.checksum:
+            summary = f"The artifact came back different: {size} bytes instead of {self.request['artifact_mb'] * 1024 * 1024}."
+            raise StepFailure("VERIFY_CHECKSUM", summary, f"sha256 {self.checksum} went up, {got} came down")
         return f"{said}, sha256 equal"
 
     def step_trace(self) -> str:
