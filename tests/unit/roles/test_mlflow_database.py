@@ -312,7 +312,7 @@ def test_a_login_that_may_not_create_extensions_still_indexes_runs(migrated: Dat
 
 def test_a_database_says_what_it_is(secured: Databases) -> None:
     secured.server.execute("COMMENT ON DATABASE mlflow IS 'mlflow environment: dev'")
-    ((version, text, encoding, login, schema, can_create, local, _encrypted, comment),) = secured.server.execute(
+    ((version, text, encoding, login, schema, can_create, local, comment),) = secured.server.execute(
         secured.rendered["external.sql"], database=TRACKING, user="mlflow_server_a"
     )
     assert version >= 150000
