@@ -30,9 +30,9 @@ class Edge:
 
     name: str
     port: int
-    authorities: str
+    authorities: str = field(repr=False)
     username: str
-    password: str
+    password: str = field(repr=False)
 
     @property
     def url(self) -> str:

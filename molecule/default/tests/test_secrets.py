@@ -10,18 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from ansible_collections.mlops.mlflow.molecule.default.tests import checks
 
 HUNTER = (Path(__file__).parent / "hunt.py").read_text(encoding="utf-8")
 
 
+def key_lines(pem: str) -> list[str]:
+    """Lines of a private key that say something secret: a key also holds its public half, which others may see."""
+    public = (
+        load_pem_private_key(pem.encode(), None)
+        .public_key()
+        .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    )
+    seen = b64encode(public).decode()
+    return [line for line in pem.splitlines() if len(line) >= 32 and "-----" not in line and line not in seen]
+
+
 def needles(secrets: dict[str, str]) -> dict[str, list[str]]:
-    """How each secret could appear: as it is, in a URI, in a login header; of a key, lines from its middle."""
+    """How each secret could appear: as it is, in a URI, in a login header; a key by its lines."""
     found = {}
     for name, value in secrets.items():
         if "-----BEGIN" in value:
-            found[name] = [line for line in value.splitlines() if len(line) >= 32 and "-----" not in line][:4]
+            found[name] = key_lines(value)
         else:
             login = b64encode(f"admin:{value}".encode()).decode()
             found[name] = sorted({value, urllib.parse.quote(value, safe=""), login})
