@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Writes docs/reference/findings.md from the registry in plugins/module_utils/_findings.py.
 
 tools/generate_findings.py          write it

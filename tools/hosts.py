@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """Hosts to try and test the collection on: Debian with systemd as PID 1, reached by SSH, like a small VM.
 
-    tools/hosts.py up mlflow-dev 10.213.77.10 trixie --alias mlflow.dev.test
+    tools/hosts up mlflow-dev 10.213.77.10 trixie --alias mlflow.dev.test
     ssh -i /run/mlops-hosts/id -o UserKnownHostsFile=/run/mlops-hosts/known_hosts root@10.213.77.10
-    tools/hosts.py down --all
+    tools/hosts down --all
 
 A host is a systemd-nspawn container on an overlay over a cached image, on a bridge of its own. Nothing is left behind
 by `down`: `leaks` looks for it. Standard library only, so that it runs before anything is installed.
@@ -108,7 +107,7 @@ def parse_sources(text: str) -> list[tuple[str, str, list[str]]]:
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     for stanza in re.split(r"\n\s*\n", "\n".join(lines)):  # deb822 format
         unfolded = re.sub(r"\n[ \t]+", " ", stanza)
-        fields = {k.lower(): v.split() for k, _, v in (entry.partition(":") for entry in unfolded.splitlines())}
+        fields = {k.lower(): v.split() for k, _colon, v in (entry.partition(":") for entry in unfolded.splitlines())}
         if "deb" in fields.get("types", []) and fields.get("enabled", ["yes"]) != ["no"]:
             for uri in fields.get("uris", []):
                 found += [(uri, suite, fields.get("components", [])) for suite in fields.get("suites", [])]
@@ -159,7 +158,7 @@ def image_parts(image: str) -> tuple[str, list[str]]:
     names = [*SUITES, *(f"{suite}-{layer}" for suite in SUITES for layer in LAYERS)]
     if image not in names:
         raise HostsError(f"There is no image {image}: choose one of {', '.join(names)}.")
-    suite, _, layer = image.partition("-")
+    suite, _dash, layer = image.partition("-")
     return suite, BARE + (LAYERS[layer] if layer else [])
 
 
@@ -654,7 +653,7 @@ def remove(name: str) -> None:
         power_cut(host)  # its disk goes as well: there is nothing to shut down in order for
         unmount(host)
         for group in control_groups(host):
-            for parent, _, _ in os.walk(group, topdown=False):
+            for parent, _folders, _files in os.walk(group, topdown=False):
                 Path(parent).rmdir()
         with locked("state"):
             (folder / "host.json").unlink(missing_ok=True)

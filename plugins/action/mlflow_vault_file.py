@@ -19,8 +19,8 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.parsing.vault import VaultLib, is_encrypted, match_secrets, parse_vaulttext_envelope
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.mlops.mlflow.plugins.module_utils import _vault_file
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render
+from ansible_collections.mlops.mlflow.plugins.plugin_utils import _vault_file
 
 _HEADER = (
     "# Secrets of this environment, made by mlops.mlflow.secrets. What is missing is made again, what is here stays.\n"

@@ -154,7 +154,7 @@ def _directory(uri: str) -> ArtifactUri:
 
 
 def _s3(uri: str, rest: str) -> ArtifactUri:
-    bucket, _, prefix = rest.partition("/")
+    bucket, _slash, prefix = rest.partition("/")
     if not _BUCKET.fullmatch(bucket) or ".." in bucket or _IPV4.fullmatch(bucket):
         raise ArtifactUriError(
             f"'{uri}' has no valid bucket name ('{bucket}'): 3 to 63 lower-case letters, digits, dots and dashes."

@@ -176,7 +176,7 @@ def conflicts(
         if server.file not in own_files
         for listen in listens(server)
     ]
-    with_tls = {(listen.address, listen.port) for _, _, listen in foreign if "ssl" in listen.words}
+    with_tls = {(listen.address, listen.port) for _context, _server, listen in foreign if "ssl" in listen.words}
     wanted = {name.lower() for name in names_wanted}
 
     found: dict[str, None] = {}

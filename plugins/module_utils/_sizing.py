@@ -9,9 +9,9 @@ Section numbers of the PostgreSQL manual are those of version 15; in 17 chapter 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, TypedDict
+from typing import Literal, TypeAlias, TypedDict
 
-Setting = int | float | str
+Setting: TypeAlias = "int | float | str"
 Disk = Literal["ssd", "hdd", "network"]
 
 DISKS: tuple[Disk, ...] = ("ssd", "hdd", "network")
@@ -90,7 +90,7 @@ def server_plan(
 
 
 def connection_budget(
-    nodes: Iterable[int | Mapping[str, int]],
+    nodes: Iterable[int | Mapping[str, int] | ServerPlan],
     reserve: int = DEFAULT_RESERVE,
 ) -> int:
     """Connections that PostgreSQL must grant, `max_connections` without those reserved for superusers.

@@ -25,8 +25,8 @@ def address_of(name: str, hostvars: Mapping[str, Mapping[str, Any]]) -> str:
     """
     variables = hostvars[name]
     for key in ("mlflow_address", "ansible_host"):
-        if key in variables and variables[key]:
-            return str(variables[key])
+        if value := variables.get(key):
+            return str(value)
     return name
 
 
@@ -102,7 +102,9 @@ def certificates(
     if seen["is_database"] and seen["database_clients"]:
         wanted.append(_certificate("postgresql", ["serverAuth"], "postgres", [host, seen["address"]], owner="postgres"))
     if seen["is_server"] and not seen["edge_is_local"]:
-        wanted.append(_certificate("server", ["serverAuth", "clientAuth"], server_group, [SERVER_NAME, host, seen["address"]]))
+        wanted.append(
+            _certificate("server", ["serverAuth", "clientAuth"], server_group, [SERVER_NAME, host, seen["address"]])
+        )
     if seen["is_edge"]:
         wanted.append(_certificate("edge", ["serverAuth"], "root", [domain, *extra_names]))
         if not seen["edge_is_local"]:

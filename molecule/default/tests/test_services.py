@@ -30,7 +30,7 @@ def listeners(host: Any) -> dict[int, set[str]]:
     """Addresses on which each TCP port listens."""
     found: dict[int, set[str]] = {}
     for line in host.check_output("ss --tcp --listening --numeric --no-header").splitlines():
-        address, _, port = line.split()[3].rpartition(":")
+        address, _separator, port = line.split()[3].rpartition(":")
         found.setdefault(int(port), set()).add(address.strip("[]").partition("%")[0])
     return found
 

@@ -681,7 +681,7 @@ class Client:
             "logged models": len(self.models()),
             "traces": len(self.traces()),
             "registered models": len(self.registered()),
-            "objects": sum(1 for _ in self.objects()),
+            "objects": sum(1 for _object in self.objects()),
         }
 
     def clean(self, *, stale: bool = False) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_a_database_that_holds_anything_else_is_refused_and_left_alone(
 
 def test_two_migrations_at_a_time_do_the_work_once(uri: str) -> None:
     results: list[dict[str, Any]] = []
-    threads = [threading.Thread(target=lambda: results.append(settle(uri))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: results.append(settle(uri))) for _number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -100,7 +100,7 @@ def test_where_it_listens(addresses: list[str], inet6: bool, expected: list[str]
 
 
 def test_port_80_only_redirects_and_only_if_wanted() -> None:
-    first, _ = [directive for directive in parse(text()) if directive.name == "server"]
+    first, _second = [directive for directive in parse(text()) if directive.name == "server"]
     assert [listen.port for listen in listens(first)] == [80, 80]
     assert said(location(first, "/"), "return") == [["308", "https://mlflow.example.com$request_uri"]]
     assert said(location(first, "^~", "/.well-known/acme-challenge/"), "return") == [["404"]]

@@ -274,7 +274,7 @@ def test_a_name_that_does_not_resolve_yet_is_a_warning() -> None:
 
 def test_shown_secrets_are_a_warning() -> None:
     warnings = host_warnings(INFO, {**WANTED, "debug_secrets": True}, "app1")
-    assert [warning.split("]")[0] for warning in warnings] == ["[DEBUG_SECRETS"]
+    assert [warning.split("]", maxsplit=1)[0] for warning in warnings] == ["[DEBUG_SECRETS"]
 
 
 # ----- the inventory

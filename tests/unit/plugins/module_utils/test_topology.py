@@ -4,7 +4,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.mlops.mlflow.plugins.module_utils._topology import SERVER_NAME, address_of, certificates, topology
+
+from ansible_collections.mlops.mlflow.plugins.module_utils._topology import (
+    SERVER_NAME,
+    address_of,
+    certificates,
+    topology,
+)
 
 ONE = {"all1": {"ansible_host": "192.0.2.1"}}
 APART = {
@@ -20,16 +26,15 @@ def names(host: str, hostvars: dict[str, dict[str, str]], **groups: list[str]) -
     return [entry["name"] for entry in certificates(seen, host, "mlflow.example.com", "mlflow")]
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"), [("db1", "192.0.2.1"), ("app2", "10.0.0.3"), ("edge1", "edge1")]
-)
+@pytest.mark.parametrize(("host", "expected"), [("db1", "192.0.2.1"), ("app2", "10.0.0.3"), ("edge1", "edge1")])
 def test_the_service_address_wins_over_the_management_address(host: str, expected: str) -> None:
     assert address_of(host, APART) == expected
 
 
 def test_one_host_needs_only_the_public_certificate() -> None:
     seen = topology(ONE, "all1", ["all1"], ["all1"], ["all1"])
-    assert seen["edge_is_local"] and seen["database_is_local"]
+    assert seen["edge_is_local"]
+    assert seen["database_is_local"]
     assert seen["database_clients"] == []
     assert names("all1", ONE, databases=["all1"], servers=["all1"], edges=["all1"]) == ["edge"]
 
@@ -41,13 +46,18 @@ def test_hosts_apart_present_certificates_to_each_other() -> None:
     assert names("edge1", APART, **groups) == ["edge", "edge-client"]
     seen = topology(APART, "app1", **groups)
     assert seen["database_clients"] == ["192.0.2.2", "10.0.0.3"]
-    assert not seen["edge_is_local"] and not seen["database_is_local"]
+    assert not seen["edge_is_local"]
+    assert not seen["database_is_local"]
 
 
 def test_an_edge_beside_one_of_two_servers_still_uses_tls_to_both() -> None:
     seen = topology(APART, "app1", ["db1"], ["app1", "app2"], ["app1"])
     assert not seen["edge_is_local"]
-    assert [entry["name"] for entry in certificates(seen, "app1", "mlflow.example.com", "mlflow")] == ["server", "edge", "edge-client"]
+    assert [entry["name"] for entry in certificates(seen, "app1", "mlflow.example.com", "mlflow")] == [
+        "server",
+        "edge",
+        "edge-client",
+    ]
 
 
 def test_server_certificates_carry_the_shared_name_and_addresses_go_into_ip() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from ansible_collections.mlops.mlflow.plugins.module_utils._vault_file import NotAMapping, add, missing, parse
+from ansible_collections.mlops.mlflow.plugins.plugin_utils._vault_file import NotAMapping, add, missing, parse
 
 PEM = "-----BEGIN X-----\nabc\n-----END X-----\n"
 
