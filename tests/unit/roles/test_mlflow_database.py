@@ -19,22 +19,14 @@ ROLE = ROOT / "roles/mlflow_database"
 TRACKING = "mlflow"
 CLIENTS = ["192.0.2.7", "2001:db8::7", "198.51.100.0/24", "server.example.com"]
 
-# Rendered by Ansible itself, with the role's own defaults.
+# Rendered by Ansible itself, with the role's own defaults, all in one task.
 PLAYBOOK = f"""
 - hosts: localhost
   connection: local
   gather_facts: false
   vars_files: [{ROLE}/defaults/main.yml, {ROLE}/vars/main.yml]
   tasks:
-    - ansible.builtin.template: {{src: "{ROLE}/templates/{{{{ item.template }}}}.j2", dest: "{{{{ out }}}}/{{{{ item.name }}}}", mode: "0644"}}
-      loop: "{{{{ renderings }}}}"
-      vars:
-        item_vars: "{{{{ item.vars | default({{}}) }}}}"
-        __mlflow_database_asked: "{{{{ item.database | default('') }}}}"
-        mlflow_database_clients: "{{{{ item_vars.clients | default([]) }}}}"
-        mlflow_database_uri: "{{{{ item_vars.uri | default('') }}}}"
-        mlflow_database_index_latest_metrics: "{{{{ item_vars.latest | default(false) }}}}"
-        mlflow_database_extra_settings: "{{{{ item_vars.settings | default({{}}) }}}}"
+    - ansible.builtin.copy: {{content: "{{{{ EVERYTHING | to_json }}}}", dest: "{{{{ out }}}}", mode: "0600"}}
 """
 CHOICES = {
     "mlflow_environment": "dev",
@@ -45,21 +37,27 @@ CHOICES = {
     "mlflow_database_server_a_password": "a",
     "mlflow_database_server_b_password": "b",
 }
-RENDERINGS: list[dict[str, object]] = [
-    {"name": "local.conf", "template": "50-mlflow.conf"},
-    {
-        "name": "remote.conf",
-        "template": "50-mlflow.conf",
-        "vars": {"clients": CLIENTS, "settings": {"work_mem": "7MB", "cluster_name": "it's"}},
-    },
-    {"name": "local.hba", "template": "pg_hba.conf"},
-    {"name": "remote.hba", "template": "pg_hba.conf", "vars": {"clients": CLIENTS}},
-    {"name": "indexes.sql", "template": "indexes.sql"},
-    {"name": "indexes-latest.sql", "template": "indexes.sql", "vars": {"latest": True}},
-    {"name": "indexes-external.sql", "template": "indexes.sql", "vars": {"uri": "postgresql://u:p@h/d"}},
-    {"name": "external.sql", "template": "external.sql"},
-    {"name": "state.sql", "template": "state.sql"},
-]
+# name: template and what differs from CHOICES
+RENDERINGS: dict[str, tuple[str, dict[str, object]]] = {
+    "local.conf": ("50-mlflow.conf", {}),
+    "remote.conf": (
+        "50-mlflow.conf",
+        {
+            "mlflow_database_clients": CLIENTS,
+            "mlflow_database_extra_settings": {"work_mem": "7MB", "cluster_name": "it's"},
+        },
+    ),
+    "local.hba": ("pg_hba.conf", {}),
+    "remote.hba": ("pg_hba.conf", {"mlflow_database_clients": CLIENTS}),
+    "indexes.sql": ("indexes.sql", {}),
+    "indexes-latest.sql": ("indexes.sql", {"mlflow_database_index_latest_metrics": True}),
+    "indexes-external.sql": ("indexes.sql", {"mlflow_database_uri": "postgresql://u:p@h/d"}),
+    "external.sql": ("external.sql", {}),
+    "state.sql": ("state.sql", {}),
+    "postgres.privileges": ("privileges.sql", {"__mlflow_database_asked": "postgres"}),
+    "mlflow.privileges": ("privileges.sql", {"__mlflow_database_asked": "mlflow"}),
+    "mlflow_auth.privileges": ("privileges.sql", {"__mlflow_database_asked": "mlflow_auth"}),
+}
 TABLES = """
 CREATE TABLE runs (run_uuid varchar(32) PRIMARY KEY, experiment_id int, lifecycle_stage varchar(20), start_time bigint);
 CREATE TABLE params (key varchar(250), value varchar(8000), run_uuid varchar(32), PRIMARY KEY (key, run_uuid));
@@ -72,19 +70,21 @@ CREATE TABLE experiments (experiment_id serial PRIMARY KEY, name text);
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Each rendering by its name; those of privileges.sql are called after their database."""
+    """Each rendering by its name."""
     home = tmp_path_factory.mktemp("rendered")
-    everything = RENDERINGS + [
-        {"name": f"{name}.privileges", "template": "privileges.sql", "database": name}
-        for name in ("postgres", "mlflow", "mlflow_auth")
+    lookups = [
+        f"'{name}': lookup('ansible.builtin.template', '{ROLE}/templates/{template}.j2',"
+        f" template_vars=differing['{name}'])"
+        for name, (template, _differing) in RENDERINGS.items()
     ]
     playbook = home / "play.yml"
-    playbook.write_text(PLAYBOOK)
-    out = home / "out"
-    out.mkdir()
-    done = play(home, playbook, "-e", json.dumps({**CHOICES, "out": str(out), "renderings": everything}))
+    playbook.write_text(PLAYBOOK.replace("EVERYTHING", "{" + ", ".join(lookups) + "}"))
+    out = home / "out.json"
+    differing = {name: variables for name, (_template, variables) in RENDERINGS.items()}
+    done = play(home, playbook, "-e", json.dumps({**CHOICES, "out": str(out), "differing": differing}))
     assert done.code == 0, done.output
-    return {path.name: path.read_text() for path in out.iterdir()}
+    found: dict[str, str] = json.loads(out.read_text())
+    return found
 
 
 def settings_of(text: str) -> dict[str, str]:
