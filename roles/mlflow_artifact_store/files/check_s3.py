@@ -12,6 +12,10 @@ import botocore.config
 import botocore.exceptions
 
 
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split())[:400].rstrip(".")
+
+
 def check(request: dict[str, Any]) -> str:
     """Return what is wrong, or an empty string."""
     client = boto3.client(
@@ -44,10 +48,11 @@ def check(request: dict[str, Any]) -> str:
         step = "listing"
         if not client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("KeyCount"):
             return f"{key} was written but is not listed."
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+    except botocore.exceptions.ClientError as error:
         rights = {"listing": "s3:ListBucket", "reading": "s3:GetObject", "writing": "s3:PutObject"}[step]
-        text = " ".join(str(error).split())[:400]
-        return f"{step} {key} failed: {text}. The identity needs {rights} below the prefix; endpoint and region must fit the bucket."
+        return f"{step} {key} failed: {_text(error)}. The keys must be right, and their identity needs {rights} below the prefix."
+    except botocore.exceptions.BotoCoreError as error:
+        return f"{step} {key} failed: {_text(error)}. Check endpoint, region, authorities and the way there."
     return ""
 
 
