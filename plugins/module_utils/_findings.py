@@ -135,6 +135,13 @@ _REGISTRY = (
         "Add a host to the group.",
     ),
     Finding(
+        "INVENTORY_LIMIT",
+        CRITICAL,
+        "A run that was limited leaves out hosts it depends on",
+        "PostgreSQL's connections are the sum of what all servers need; with some of them left out it would be made too small.",
+        "Name the servers in --limit too, or leave --limit out.",
+    ),
+    Finding(
         "INVENTORY_HOST_IDLE",
         CRITICAL,
         "A host is in the environment but has no part in it",

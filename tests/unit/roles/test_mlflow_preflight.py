@@ -90,3 +90,15 @@ def test_site_never_ends_green_having_done_nothing(tmp_path: Path, inventory: st
         path.write_text(inventory)
     played = play(tmp_path, ROOT / "site.yml", "-i", str(path))
     refused(played, sentence.replace("PATH", str(path)))
+
+
+def test_a_limit_that_would_size_postgresql_for_some_of_the_servers_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(
+        "mlflow:\n  vars: {ansible_connection: local}\n  children:\n"
+        "    mlflow_databases: {hosts: {db1: {}}}\n    mlflow_servers: {hosts: {app1: {}, app2: {}}}\n"
+        "    mlflow_edges: {hosts: {app1: {}}}\n"
+    )
+    own = f"ansible_python_interpreter={sys.executable}"
+    played = play(tmp_path, ROOT / "site.yml", "-i", str(path), "--limit", "db1,app1", "-e", own)
+    refused(played, "[INVENTORY_LIMIT] db1: --limit=db1,app1. It leaves out app2.")
