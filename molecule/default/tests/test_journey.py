@@ -78,7 +78,9 @@ def test_status_tells_what_runs(host: Any, playbook: Any) -> None:
     ):
         assert word in done.stdout, f"status does not tell: {word}"
     assert "changed=0" in done.stdout
-    print(f"status took {seconds:.1f} s")  # the promise is ten; this machine does other things beside, so it is no assertion
+    print(
+        f"status took {seconds:.1f} s"
+    )  # the promise is ten; this machine does other things beside, so it is no assertion
     done = playbook("status", "-e", "mlflow_status_format=json")
     match = re.search(r'"msg": (\{.*?\n    \})', done.stdout, re.DOTALL)
     assert match, done.stdout[-2000:]
