@@ -5,7 +5,7 @@
 Every id that a role, playbook or plugin puts into a message is registered here; a test compares.
 
 A finding's id is stable: messages, playbooks, tests and docs/reference/findings.md (generated from here by
-tools/generate_findings.py) use it. Values of secrets never get into a finding.
+tools/generate_reference.py) use it. Values of secrets never get into a finding.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def test_the_verification_carries_the_same_findings(repository: Path) -> None:
     assert registered == table
 
 
-def test_the_reference_page_is_current(repository: Path) -> None:
-    command = [sys.executable, str(repository / "tools/generate_findings.py"), "--check"]
+def test_the_generated_pages_are_current(repository: Path) -> None:
+    command = [sys.executable, str(repository / "tools/generate_reference.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
