@@ -15,7 +15,8 @@ from ansible_collections.mlops.mlflow.molecule.default.tests import checks
 @contextmanager
 def stopped(host: Any, unit: str) -> Iterator[None]:
     """A unit that is stopped for a while."""
-    host.check_output("systemctl stop %s", unit)
+    # Debian's postgresql.service ends at once and its clusters, postgresql@VERSION-NAME, in their own time: wait for both.
+    host.check_output("systemctl stop %s %s", unit, f"{unit}@*")
     try:
         yield
     finally:
