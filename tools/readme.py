@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -46,8 +47,11 @@ def main() -> int:
             print(f"[{title}]", *commands(lines), sep="\n")
         return 0
     if sys.argv[1:] == ["try"]:
-        script = "set -euxo pipefail\n" + "\n".join(commands(found["Try it"])) + "\n"
-        return subprocess.run(["bash"], input=script, text=True, cwd=ROOT, check=False).returncode
+        # Each line is shown as it stands in the README, not with what the shell makes of it: that holds a password.
+        shown = [f"printf '+ %s\\n' {shlex.quote(line)}\n{line}" for line in commands(found["Try it"])]
+        script = "\n".join(["set -euo pipefail", *shown])
+        # Not by standard input: the first command that reads it would swallow the rest.
+        return subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL, cwd=ROOT, check=False).returncode
     print(__doc__, file=sys.stderr)
     return 64
 
