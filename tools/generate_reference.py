@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference that are generated: findings.md from the registry in plugins/module_utils/_findings.py, roles.md
+"""Writes the pages of docs/reference that are generated: findings.md from the registry in plugins/module_utils/_findings, roles.md
 from every role's meta/argument_specs.yml.
 
 tools/generate_reference.py          write them (with the development environment: tools/python)
@@ -8,7 +8,7 @@ tools/generate_reference.py --check  exit 1 if one is not what would be written
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -41,15 +41,10 @@ This page is generated from each role's `meta/argument_specs.yml` (`tools/genera
 
 
 def registry() -> Mapping[str, Any]:
-    """Return the findings by id. The file is loaded by its path, so that no collection has to be found."""
-    path = ROOT / "plugins/module_utils/_findings.py"
-    spec = importlib.util.spec_from_file_location("mlops_mlflow_findings", path)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    findings: Mapping[str, Any] = module.FINDINGS
+    """Return the findings by id, from the collection that this clone is."""
+    sys.path.insert(0, str(ROOT / ".collections"))
+    package = importlib.import_module("ansible_collections.mlops.mlflow.plugins.module_utils._findings")
+    findings: Mapping[str, Any] = package.FINDINGS
     return findings
 
 

@@ -73,7 +73,7 @@ REQUEST: dict[str, Any] = {
     "host": "",
 }
 
-# id -> (severity, cause, remedy). The registry of the collection (module_utils/_findings.py) lists the same ids.
+# id -> (severity, cause, remedy). The registry of the collection (module_utils/_findings) lists the same ids.
 FINDINGS: dict[str, tuple[str, str, str]] = {
     "DOMAIN_UNRESOLVED": (
         "critical",

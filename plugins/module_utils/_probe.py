@@ -1,0 +1,106 @@
+# Copyright (c) 2026 the mlops.mlflow maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Run a probe apart from the module that asked for it, so that an answer comes within a bound whatever the peer does.
+
+A probe is one file of this directory that needs nothing but Python's standard library and the driver it speaks with
+(psycopg2, boto3), and that has a function `probe(request) -> answer`, both dictionaries of JSON. Its source and the request
+travel on standard input, so no secret stands in a command line, and it may run as another user in the sandbox of the server
+(`systemd-run`, a unit whose name begins with `mlflow-probe-`: roles/mlflow_server gives such units the server's sandbox).
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+# What a probe printed is found between the things that a library may print as well.
+_MARK = "mlops-mlflow-answer:"
+_TAIL = """
+if __name__ == "__main__":
+    import json as _json, sys as _sys
+    _answer = _json.dumps(probe(_json.loads({request!r})))
+    _sys.stdout.write("\\n{mark}" + _answer + "\\n")
+"""
+# What systemd needs to start and to end a unit, beyond the probe's own time.
+_SYSTEMD_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a probe: an answer, or why there is none."""
+
+    answer: dict[str, Any] = field(default_factory=dict)
+    timed_out: bool = False
+    failure: str = ""  # the last words of a probe that did not answer
+
+
+def _command(python: str, sandbox: bool, seconds: float) -> list[str]:
+    if not sandbox:
+        return [python, "-"]
+    return [
+        "systemd-run",
+        "--quiet",
+        "--pipe",
+        "--wait",
+        "--collect",
+        f"--unit=mlflow-probe-{uuid.uuid4().hex[:12]}",
+        f"--property=RuntimeMaxSec={seconds:.0f}",
+        python,
+        "-",
+    ]
+
+
+def last_words(stderr: str, limit: int = 400) -> str:
+    """Return the last line that says something: of a traceback that is the error."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return lines[-1][:limit] if lines else ""
+
+
+def run(
+    probe: ModuleType, request: Mapping[str, Any], *, seconds: float, python: str = "", sandbox: bool = False
+) -> Outcome:
+    """Run `probe.probe(request)` in a process of its own for at most `seconds` (and what systemd takes).
+
+    Args:
+        probe: the module that holds the probe; its source is what runs.
+        request: what it is given; anything JSON can say.
+        seconds: its time.
+        python: the interpreter; the module's own by default.
+        sandbox: run it as a unit in the sandbox of the server. Needs root and systemd.
+
+    Returns:
+        The answer; or that there was none in time; or the probe's last words.
+    """
+    source = inspect.getsource(probe) + _TAIL.format(request=json.dumps(request), mark=_MARK)
+    command = _command(python or sys.executable, sandbox, seconds)
+    try:
+        done = subprocess.run(
+            command,
+            input=source.encode(),
+            capture_output=True,
+            timeout=seconds + (_SYSTEMD_SECONDS if sandbox else 0),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(timed_out=True)
+    except OSError as error:
+        return Outcome(failure=f"{command[0]} could not be started: {error.strerror}")
+    for line in reversed(done.stdout.decode(errors="replace").splitlines()):
+        if line.startswith(_MARK):
+            try:
+                answer = json.loads(line.removeprefix(_MARK))
+            except ValueError:
+                break
+            if isinstance(answer, dict):
+                return Outcome(answer=answer)
+    # systemd ends a unit that used up its time with a signal and says so only by the result.
+    if sandbox and done.returncode != 0 and not done.stderr.strip():
+        return Outcome(timed_out=True)
+    return Outcome(failure=last_words(done.stderr.decode(errors="replace")) or f"it ended with {done.returncode}")

@@ -1,0 +1,69 @@
+"""A probe answers within its time, whatever happens to it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ansible_collections.mlops.mlflow.plugins.module_utils import _probe
+
+SECRET = "p\"w'{}\\n%s"
+
+
+@pytest.fixture(name="probe")
+def _probe_of(tmp_path: Path, request: pytest.FixtureRequest) -> ModuleType:
+    path = tmp_path / "written_probe.py"
+    path.write_text(
+        f"from __future__ import annotations\nimport os, sys, time\n\n\ndef probe(request):\n{request.param}"
+    )
+    spec = importlib.util.spec_from_file_location("written_probe", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("probe", ["    print('noise')\n    return {'said': request['word']}\n"], indirect=True)
+def test_a_request_with_any_character_is_answered(probe: ModuleType) -> None:
+    assert _probe.run(probe, {"word": SECRET}, seconds=20).answer == {"said": SECRET}
+
+
+@pytest.mark.parametrize("probe", ["    time.sleep(60)\n"], indirect=True)
+def test_a_probe_that_hangs_is_ended(probe: ModuleType) -> None:
+    begun = time.monotonic()
+    assert _probe.run(probe, {}, seconds=1).timed_out
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [
+        ("    raise RuntimeError('the reason')\n", "RuntimeError: the reason"),
+        ("    os._exit(3)\n", "it ended with 3"),
+        ("    print('mlops-mlflow-answer:{')\n    os._exit(0)\n", "it ended with 0"),
+        ("    return []\n", "it ended with 0"),
+    ],
+    indirect=["probe"],
+)
+def test_a_probe_that_fails_leaves_one_line(probe: ModuleType, words: str) -> None:
+    outcome = _probe.run(probe, {}, seconds=20)
+    assert outcome.answer == {}
+    assert not outcome.timed_out
+    assert outcome.failure == words
+
+
+@pytest.mark.parametrize("probe", ["    return {'arguments': sys.argv}\n"], indirect=True)
+def test_no_secret_stands_in_the_command_line(probe: ModuleType) -> None:
+    assert _probe.run(probe, {"word": SECRET}, seconds=20, python=sys.executable).answer == {"arguments": ["-"]}
+
+
+@pytest.mark.parametrize("probe", ["    return {}\n"], indirect=True)
+def test_an_interpreter_that_does_not_exist_is_said(probe: ModuleType) -> None:
+    outcome = _probe.run(probe, {}, seconds=20, python="/nowhere/python")
+    assert outcome.failure == "/nowhere/python could not be started: No such file or directory"
