@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.mlops.mlflow.molecule.default.tests import checks
+from ansible_collections.mlops.mlflow.molecule.shared import checks
 
 RUNTIME = "mlflow_server_a"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.mlops.mlflow.molecule.default.tests import checks
+from ansible_collections.mlops.mlflow.molecule.shared import checks
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 

@@ -8,13 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.mlops.mlflow.molecule.default.tests import checks
-from ansible_collections.mlops.mlflow.molecule.default.tests.conftest import REPOSITORY
+from ansible_collections.mlops.mlflow.molecule.shared import checks
 
 
 def test_the_snippet_logs_and_reads_back(client: Any, edge: checks.Edge) -> None:
     """As it stands: a run, 100 MB, a dataset, a trace and a registered model over TLS."""
-    done = client(str(REPOSITORY / "docs" / "examples" / "snippet.py"))
+    done = client(str(checks.REPOSITORY / "docs" / "examples" / "snippet.py"))
     assert done.returncode == 0, done.stderr[-2000:]
     assert "written and read back equal" in done.stdout
     assert re.search(rf"^{re.escape(edge.url)}/#/experiments/\d+/runs/[0-9a-f]{{32}}$", done.stdout, re.MULTILINE)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from ansible_collections.mlops.mlflow.molecule.default.tests import checks
+from ansible_collections.mlops.mlflow.molecule.shared import checks
 
-HUNTER = (Path(__file__).parent / "hunt.py").read_text(encoding="utf-8")
+HUNTER = (Path(checks.__file__).parent / "hunt.py").read_text(encoding="utf-8")
 
 
 def key_lines(pem: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.mlops.mlflow.molecule.default.tests import checks
+from ansible_collections.mlops.mlflow.molecule.shared import checks
 
 pytestmark = pytest.mark.usefixtures("variables")
 

@@ -9,8 +9,10 @@ import ssl
 import subprocess
 from base64 import b64encode
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SERVER_CEILING = 1.3
 UNIT_CEILING = 2.0
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.mlops.mlflow.molecule.default.tests import checks
+from ansible_collections.mlops.mlflow.molecule.shared import checks
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 SECRETS = [
     "mlflow_admin_password",
     "mlflow_flask_secret_key",
@@ -65,7 +64,7 @@ def client_python() -> str:
     given = os.environ.get("MLOPS_CLIENT_PYTHON", "")
     if given:
         return given
-    tool = [str(REPOSITORY / "tools" / "environment"), "client"]
+    tool = [str(checks.REPOSITORY / "tools" / "environment"), "client"]
     return subprocess.run(tool, capture_output=True, text=True, check=True).stdout.strip() + "/bin/python"
 
 
@@ -107,7 +106,7 @@ def playbook() -> Any:
 
     def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["ansible-playbook", "-i", f"{directory}/inventory", f"mlops.mlflow.{name}", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, cwd=REPOSITORY)
+        return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, cwd=checks.REPOSITORY)
 
     return run
 
