@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,14 +43,20 @@ class Server:
 
     socket: str
     version: int
+    port: int = PORT
+
+    @property
+    def data(self) -> Path:
+        """The data directory; as root, make files in it readable to PostgreSQL's user."""
+        return Path(self.socket) / "data"
 
     def dsn(self, database: str = "postgres", user: str = SUPERUSER) -> str:
         """For psycopg2.connect()."""
-        return f"host={self.socket} port={PORT} user={user} dbname={database}"
+        return f"host={self.socket} port={self.port} user={user} dbname={database}"
 
     def uri(self, database: str = "postgres", user: str = SUPERUSER) -> str:
         """For programs that want a URI, MLflow and SQLAlchemy among them (prefix the driver as you need it)."""
-        return f"postgresql://{user}@/{database}?host={self.socket}&port={PORT}"
+        return f"postgresql://{user}@/{database}?host={self.socket}&port={self.port}"
 
     def connect(self, database: str = "postgres", user: str = SUPERUSER) -> Connection:
         """A connection that commits each statement. The caller closes it."""
@@ -103,8 +109,11 @@ def end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[Server]:
-    """Make a cluster, start it, and remove both afterwards."""
+def running_server(settings: Mapping[str, str] | None = None, hba: str = "", port: int = PORT) -> Iterator[Server]:
+    """Make a cluster, start it, and remove both afterwards.
+
+    `settings` win over those of all unit tests; `hba` are the lines of pg_hba.conf, without which everybody is trusted.
+    """
     binaries = programs()
     identity = unprivileged()
     # Not pytest's folder: that one is closed to other users, and a socket's path may have 107 characters at most.
@@ -135,9 +144,12 @@ def running_server() -> Iterator[Server]:
             env=environment,
             **identity,
         )
-        command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), "-p", str(PORT)]
-        for name, value in SETTINGS.items():
-            command += ["-c", f"{name}={value}"]
+        if hba:
+            (data / "pg_hba.conf").write_text(hba, encoding="utf-8")
+        command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), "-p", str(port)]
+        # In the file and not on the command line, where ALTER SYSTEM could not change them any more.
+        with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in {**SETTINGS, **(settings or {})}.items())
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
@@ -150,7 +162,7 @@ def running_server() -> Iterator[Server]:
                 **identity,
             )
         try:
-            yield Server(str(folder), version=wait(process, str(folder), log))
+            yield Server(str(folder), wait(process, Server(str(folder), 0, port), log), port)
         finally:
             process.send_signal(signal.SIGQUIT)
             process.wait(timeout=30)
@@ -158,12 +170,12 @@ def running_server() -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait(process: subprocess.Popen[bytes], socket: str, log: Path) -> int:
+def wait(process: subprocess.Popen[bytes], server: Server, log: Path) -> int:
     """Until the server answers; returns its major version."""
     deadline = time.monotonic() + 30
     while True:
         try:
-            with contextlib.closing(psycopg2.connect(Server(socket, 0).dsn())) as connection:
+            with contextlib.closing(psycopg2.connect(server.dsn())) as connection:
                 return connection.server_version // 10000
         except psycopg2.OperationalError:
             if process.poll() is not None or time.monotonic() > deadline:
