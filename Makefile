@@ -1,6 +1,6 @@
 # Everything a developer or CI does; `make help` lists it. What takes more than a line lives in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help setup venv up down client-env status verify format lint sanity units units-oldest build scenario test test-all lock clean
+.PHONY: help setup venv up down client-env status verify format lint sanity units units-oldest build scenario test test-all bench lock clean
 S ?= default
 
 help: ## this list
@@ -41,6 +41,9 @@ test: ## all of the above that CI runs: setup, lint, sanity, units, tarball, sce
 	@tools/test
 test-all: ## test, and what does not fit into its time; writes docs/reference/test-results.md
 	@tools/test --all
+
+bench: ## measure it against the quick start and a default PostgreSQL: make bench ARGS="--help"
+	@tools/bench $(ARGS)
 
 lock: ## renew the hash locks of the development environment
 	@tools/lock
