@@ -20,5 +20,6 @@ class FilterModule:
             "host_problems": _contract.host_problems,
             "host_warnings": _contract.host_warnings,
             "inventory_problems": _contract.inventory_problems,
+            "reach_problems": _contract.reach_problems,
             "secret_problems": _contract.secret_problems,
         }

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -30,9 +30,19 @@ def postgresql_connection(uri: Any) -> dict[str, str]:
         raise AnsibleFilterError(f"postgresql_connection: {error}") from error
 
 
+def hba_problems(lines: Sequence[Any]) -> list[dict[str, str]]:
+    """Lines for pg_hba.conf that PostgreSQL would not read, each with the reason."""
+    found = ((str(line), _postgresql.hba_problem(str(line))) for line in lines)
+    return [{"line": line, "reason": reason} for line, reason in found if reason]
+
+
 class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name and function of each."""
-        return {"scram_verifier": scram_verifier, "postgresql_connection": postgresql_connection}
+        return {
+            "scram_verifier": scram_verifier,
+            "postgresql_connection": postgresql_connection,
+            "hba_problems": hba_problems,
+        }

@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.mlops.mlflow.plugins.module_utils import _sizing
+from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render
 
 
 def _int(name: str, value: Any) -> int:
@@ -66,6 +67,46 @@ def connection_budget(nodes: Any, reserve: Any = _sizing.DEFAULT_RESERVE) -> int
         raise AnsibleFilterError(f"connection_budget: {error}") from error
 
 
+def _sentences(
+    finding_id: str, prefix: str, misfits: Sequence[_sizing.Misfit], numbers: Mapping[str, Any], host: str
+) -> list[str]:
+    return [
+        render(finding_id, host=host, variable=f"{prefix}{misfit.name}", value=numbers[misfit.name], limit=misfit.limit)
+        for misfit in misfits
+    ]
+
+
+def server_plan_problems(numbers: Mapping[str, Any], host: str) -> list[str]:
+    """Filter `server_plan_problems`: what `server_plan` and the pools could not work with."""
+    wanted = {name: _int(name, numbers[name]) for name in ("cpus", "memory_mb", "threads", "workers")}
+    problems = _sentences("HOST_SIZE", "mlflow_server_", _sizing.plan_misfits(wanted), wanted, host)
+    extra = dict(numbers["extra_env"])
+    if misfit := _sizing.pool_misfit(extra, wanted["threads"]):
+        variable = f"mlflow_server_extra_env: {misfit.name}"
+        problems.append(
+            render("SERVER_POOL", host=host, variable=variable, value=extra.get(misfit.name), limit=misfit.limit)
+        )
+    return problems
+
+
+def postgresql_problems(numbers: Mapping[str, Any], host: str) -> list[str]:
+    """Filter `postgresql_problems`: what `postgresql_settings` could not work with, or the servers not with it."""
+    wanted = {name: _int(name, numbers[name]) for name in ("cpus", "memory_mb", "connections")}
+    problems = _sentences(
+        "HOST_SIZE", "mlflow_database_", _sizing.settings_misfits(wanted, str(numbers["disk"])), wanted, host
+    )
+    needed = _int("needed", numbers["needed"])
+    granted = {"mlflow_database_connections": wanted["connections"]}
+    if "max_connections" in numbers["extra_settings"]:
+        most = _int("max_connections", numbers["extra_settings"]["max_connections"])
+        granted["mlflow_database_extra_settings: max_connections"] = most - _sizing.SUPERUSER_RESERVED
+    for variable, connections in granted.items():
+        if connections < needed and not problems:
+            limit = f"The servers open up to {needed} connections, {connections} would be there for them"
+            problems.append(render("SERVER_CONNECTIONS", host=host, variable=variable, limit=limit))
+    return problems
+
+
 class FilterModule:
     """The filters of this file."""
 
@@ -75,4 +116,6 @@ class FilterModule:
             "postgresql_settings": postgresql_settings,
             "server_plan": server_plan,
             "connection_budget": connection_budget,
+            "server_plan_problems": server_plan_problems,
+            "postgresql_problems": postgresql_problems,
         }

@@ -9,7 +9,11 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.mlops.mlflow.plugins.module_utils._variables import known_variables, unknown_variables
+from ansible_collections.mlops.mlflow.plugins.module_utils._variables import (
+    known_variables,
+    unknown_variables,
+    variable_problems,
+)
 
 
 def unknown(names: Sequence[str], specs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -20,9 +24,19 @@ def unknown(names: Sequence[str], specs: Sequence[Mapping[str, Any]]) -> list[di
     return unknown_variables(names, known)
 
 
+def problems(
+    groups: Mapping[str, Sequence[str]],
+    group: str,
+    hostvars: Mapping[str, Mapping[str, Any]],
+    specs: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """Filter `variable_problems`: a sentence for each variable of the group's hosts that is misspelt or of the wrong form."""
+    return variable_problems(hostvars, groups.get(group, []), specs)
+
+
 class FilterModule:
     """Filters about the names of variables."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"unknown_variables": unknown}
+        return {"unknown_variables": unknown, "variable_problems": problems}

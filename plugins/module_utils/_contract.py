@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUriError, parse
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render
-from ansible_collections.mlops.mlflow.plugins.module_utils._variables import USER_PREFIX, nearest
+from ansible_collections.mlops.mlflow.plugins.module_utils._variables import USER_PREFIX, nearest, unknown_parts
 
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]*")
+_SYSTEM_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 # Directories that belong to the system: a role that owns one of them would change its owner and mode.
 _SYSTEM_DIRECTORIES = frozenset(
@@ -43,18 +45,11 @@ def _is_loopback(address: str) -> bool:
 
 
 def _unknown(unknown: Iterable[Mapping[str, str]], host: str) -> list[str]:
-    return [
-        render(
-            "VARIABLE_UNKNOWN",
-            host=host,
-            variable=f"{entry['name']} is set, and no role of mlops.mlflow knows it",
-            fix=(
-                (f"Did you mean {entry['nearest']}? Correct it" if entry["nearest"] else "Remove it")
-                + f", or begin its name with {USER_PREFIX} if it is your own"
-            ),
-        )
-        for entry in unknown
-    ]
+    problems = []
+    for entry in unknown:
+        variable, limit, fix = unknown_parts(entry)
+        problems.append(render("VARIABLE_UNKNOWN", host=host, variable=variable, limit=limit, fix=fix))
+    return problems
 
 
 def choice_problems(choices: Mapping[str, Any], unknown: Iterable[Mapping[str, str]], host: str) -> list[str]:
@@ -100,6 +95,25 @@ def choice_problems(choices: Mapping[str, Any], unknown: Iterable[Mapping[str, s
         refuse("CHOICE_PORT", "https_port", "Ports go from 1 to 65535")
     elif port in (5001, 5002, 5432):
         refuse("CHOICE_PORT", "https_port", "5001, 5002 and 5432 belong to the servers and the database")
+    elif port == 80:
+        refuse("CHOICE_PORT", "https_port", "80 is for those who forget the s of https, and leads them to this one")
+
+    username = str(choices.get("admin_username") or "")
+    if not username.strip() or username != username.strip() or ":" in username or not username.isprintable():
+        refuse(
+            "CHOICE_USER",
+            "admin_username",
+            "It is not empty, has no colon (a login ends there), no blank at its ends and nothing invisible",
+            "Use a name such as admin",
+        )
+    for name in ("user", "group"):
+        if not _SYSTEM_USER.fullmatch(str(choices.get(name))) or choices.get(name) == "root":
+            refuse(
+                "CHOICE_USER",
+                name,
+                "It is lower-case letters, digits, dashes and underscores, at most 32, beginning with a letter, and never root",
+                "Use a name such as mlflow",
+            )
 
     for name in ("install_dir", "config_dir"):
         path = str(choices.get(name) or "")
@@ -160,12 +174,68 @@ def secret_problems(secrets: Mapping[str, Mapping[str, Any]], environment: str, 
         )
     for name, secret in secrets.items():
         value = str(secret.get("value") or "")
+        if "-----BEGIN" not in value and any(unicodedata.category(character) == "Cc" for character in value):
+            problems.append(
+                render(
+                    "SECRET_CHARACTERS",
+                    host=host,
+                    variable=f"{name} holds a line break or another control character",
+                    limit="Nobody can type it, and files of settings end a value there",
+                )
+            )
         reason = weak(
             name, value, minimum=int(secret["minimum"]), username=username if name.endswith("admin_password") else ""
         )
         if value and reason:
             problems.append(render("SECRET_WEAK", host=host, variable=reason))
     return problems
+
+
+# -- the way to the host
+
+LEAST_PYTHON = (3, 9)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")) if re.fullmatch(r"\d+\.\d+", text) else ()
+
+
+def reach_problems(answer: Mapping[str, Any], way: Mapping[str, Any], host: str) -> list[str]:
+    """Return a sentence for what keeps Ansible from working on a host: no connection, no root, no Python.
+
+    `answer` is what a raw task that prints `mlops-user=<uid>` and twice `mlops-python=<version>` (the chosen one, Debian's)
+    registered; `way` holds address, user, become and python.
+    """
+    said = " ".join(str(answer.get("msg") or answer.get("stderr") or "").split()).rstrip(".")
+    lines = [line.strip().partition("=") for line in str(answer.get("stdout") or "").splitlines()]
+    uid = next((value for name, _equals, value in lines if name == "mlops-user"), "")
+    if answer.get("unreachable"):
+        return [
+            render(
+                "HOST_UNREACHABLE",
+                host=host,
+                variable="ansible_host",
+                value=way["address"],
+                limit=f"It cannot be reached: {said.removeprefix('Task failed: ')}",
+            )
+        ]
+    if uid != "0":
+        why = f"Ansible is the user {uid} there" if uid else f"Ansible did not become root there: {said or 'no answer'}"
+        become = str(way["become"]).lower()
+        return [render("HOST_NOT_ROOT", host=host, variable="ansible_become", value=become, limit=why)]
+    pythons = [value for name, _equals, value in lines if name == "mlops-python"]
+    chosen, debians = (_version(python) for python in (*pythons, "", "")[:2])
+    if chosen < LEAST_PYTHON:
+        what = (
+            f"It is Python {'.'.join(map(str, chosen))}"
+            if chosen
+            else f"It does not run: {pythons[0] if pythons else said}"
+        )
+    elif chosen != debians:
+        what = "It is another Python than Debian's own, for which Debian's packages of Python are"
+    else:
+        return []
+    return [render("HOST_PYTHON", host=host, variable="ansible_python_interpreter", value=way["python"], limit=what)]
 
 
 # -- the host, as the module mlflow_host_info saw it

@@ -9,6 +9,7 @@ import base64
 import difflib
 import hashlib
 import hmac
+import ipaddress
 import re
 import stringprep
 import unicodedata
@@ -217,3 +218,50 @@ def connection_parameters(uri: str) -> dict[str, str]:
         raise ValueError("the database URI names no database")
     _checked_port(found.get("port", ""))
     return found
+
+
+_HBA_TYPES = ("local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc")
+_HBA_INCLUDES = ("include", "include_if_exists", "include_dir")
+_HBA_METHODS = (
+    *("trust", "reject", "scram-sha-256", "md5", "password", "gss", "sspi", "ident", "peer", "ldap", "radius"),
+    *("cert", "pam", "bsd", "oauth"),
+)
+_HBA_WORD = re.compile(r'(?:"[^"]*"|[^\s"#])+')
+_HBA_KEYWORDS = ("all", "samehost", "samenet")
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def hba_problem(line: str) -> str:
+    """Return why PostgreSQL (21.1) would not read a line for pg_hba.conf, or an empty string.
+
+    Whether databases, users and included files exist is not asked.
+    """
+    words = _HBA_WORD.findall(line.split("#", 1)[0])
+    if not words or (words[0] in _HBA_INCLUDES and len(words) == 2):
+        return ""
+    if words[0] not in _HBA_TYPES:
+        return f"'{words[0]}' is none of {', '.join(_HBA_TYPES)}"
+    place = 3
+    if words[0] != "local" and len(words) > place:
+        address = words[place].strip('"')
+        if re.fullmatch(r"[0-9.]+", address):
+            # A mask of its own follows where the address has none.
+            if len(words) <= place + 1 or not _is_network(f"{address}/{words[place + 1]}"):
+                return f"{address} has no mask: write {address}/32"
+            place += 1
+        elif address not in _HBA_KEYWORDS and ("/" in address or ":" in address) and not _is_network(address):
+            return f"{address} is no network"
+        place += 1
+    if (words[0] != "local" and len(words) == 3) or len(words) <= place:
+        return "something is missing at its end"
+    if words[place] not in _HBA_METHODS:
+        return f"'{words[place]}' is no method of authentication"
+    wrong = [word for word in words[place + 1 :] if "=" not in word]
+    return f"'{wrong[0]}' is no option (name=value)" if wrong else ""

@@ -8,8 +8,9 @@ Section numbers of the PostgreSQL manual are those of version 15; in 17 chapter 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 Setting: TypeAlias = "int | float | str"
 Disk = Literal["ssd", "hdd", "network"]
@@ -248,6 +249,64 @@ def postgresql_settings(memory_mb: int, cpus: int, connections: int, disk: str =
         "autovacuum_vacuum_insert_scale_factor": 0.05,
         "autovacuum_analyze_scale_factor": 0.02,
     }
+
+
+# The least of each number, by the name that the functions above give it.
+_PLAN_LEAST = {"cpus": 1, "memory_mb": LEAST_MEMORY_MB, "threads": 1, "workers": 0}
+_SETTINGS_LEAST = {"cpus": 1, "memory_mb": LEAST_MEMORY_MB, "connections": 1}
+
+
+class Misfit(NamedTuple):
+    """A number that cannot work: its name, and the limit as a sentence without its full stop."""
+
+    name: str
+    limit: str
+
+
+def plan_misfits(numbers: Mapping[str, int]) -> list[Misfit]:
+    """Return which of `server_plan`'s numbers (cpus, memory_mb, threads, workers) cannot work, and why."""
+    found = [Misfit(name, f"It is at least {least}") for name, least in _PLAN_LEAST.items() if numbers[name] < least]
+    most = numbers["memory_mb"] // WORKER_MB
+    if not found and numbers["workers"] > max(1, most):
+        limit = f"A worker takes {WORKER_MB} MB, and {numbers['memory_mb']} MB hold {most}"
+        found.append(Misfit("workers", limit))
+    return found
+
+
+def settings_misfits(numbers: Mapping[str, int], disk: str = "ssd") -> list[Misfit]:
+    """Return which of `postgresql_settings`' numbers (cpus, memory_mb, connections) cannot work, and why."""
+    found = [
+        Misfit(name, f"It is at least {least}") for name, least in _SETTINGS_LEAST.items() if numbers[name] < least
+    ]
+    if not found:
+        try:
+            postgresql_settings(numbers["memory_mb"], numbers["cpus"], numbers["connections"], disk)
+        except ValueError as error:
+            found.append(Misfit("connections", str(error)))
+    return found
+
+
+def pool_misfit(environment: Mapping[str, Any], threads: int) -> Misfit | None:
+    """Return what in an environment of the server makes its pools too small for its threads, or its plan untrue.
+
+    With T threads a pool needs T + 1 connections (see `server_plan`). MLflow ignores an overflow of 0.
+    """
+    for name, instead in (
+        ("MLFLOW_WORKERS", "mlflow_server_workers"),
+        ("MLOPS_SERVER_THREADS", "mlflow_server_threads"),
+    ):
+        if name in environment:
+            return Misfit(name, f"Pools and connections are computed from {instead}, which this would make untrue")
+    numbers = {}
+    for name, default in (("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", threads), ("MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW", 1)):
+        value = environment.get(name, default)
+        if not re.fullmatch(r"\d+", str(value)):
+            return Misfit(name, "It is a whole number")
+        numbers[name] = int(value)
+    if sum(numbers.values()) > threads:
+        return None
+    name = next((name for name in numbers if name in environment), next(iter(numbers)))
+    return Misfit(name, f"{threads} threads need {threads + 1} connections, and {sum(numbers.values())} would be there")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

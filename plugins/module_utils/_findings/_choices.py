@@ -15,6 +15,13 @@ REGISTERED = (
         "Correct the name, remove it, or begin the names of your own variables with mlflow_site_.",
     ),
     Finding(
+        "VARIABLE_VALUE",
+        CRITICAL,
+        "The value of a variable has the wrong form",
+        "A text where a number belongs, or a word that is none of the choices.",
+        "Correct it where it is set: group_vars, host_vars, or -e.",
+    ),
+    Finding(
         "CHOICE_MISSING",
         CRITICAL,
         "A choice nobody can guess is not made",
@@ -39,8 +46,15 @@ REGISTERED = (
         "CHOICE_PORT",
         CRITICAL,
         "A port is out of range or taken by another part of the installation",
-        "TCP ports go from 1 to 65535; 5001, 5002 and 5432 belong to the servers and the database.",
-        "Set mlflow_https_port to another port.",
+        "TCP ports go from 1 to 65535; 80 leads to HTTPS, and 5001, 5002 and 5432 belong to the servers and the database.",
+        "Set it to another port.",
+    ),
+    Finding(
+        "CHOICE_USER",
+        CRITICAL,
+        "The name of a user or group cannot be used",
+        "Basic authentication ends a user name at its first colon; Debian has rules for names of its users; and a server is never root.",
+        "Choose another name.",
     ),
     Finding(
         "CHOICE_PATH",
@@ -76,6 +90,13 @@ REGISTERED = (
         "A secret is too short or can be guessed",
         "It was set by hand. Passwords made by the playbook mlops.mlflow.secrets are long and random.",
         "Remove it from the vault file and run the playbook mlops.mlflow.secrets, or set a longer one.",
+    ),
+    Finding(
+        "SECRET_CHARACTERS",
+        CRITICAL,
+        "A secret holds a character that nobody can type",
+        "Most often the line break at the end of a YAML block or of a file that a lookup read.",
+        "Remove the line break: write the value in one line, in quotes.",
     ),
     Finding(
         "DEBUG_SECRETS",

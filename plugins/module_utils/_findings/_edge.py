@@ -43,6 +43,13 @@ REGISTERED = (
         "Set mlflow_edge_static_dir to auto, to mlflow/server/js/build of a release, or leave it empty.",
     ),
     Finding(
+        "EDGE_CONFIGURATION",
+        CRITICAL,
+        "Nginx does not accept the site's configuration",
+        "A line of mlflow_edge_extra_config, or an address the host does not have in mlflow_edge_listen_addresses.",
+        "Correct it; nginx goes on with the configuration it had.",
+    ),
+    Finding(
         "EDGE_NOT_LISTENING",
         CRITICAL,
         "The edge does not listen after its start",

@@ -8,6 +8,20 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings._shape impo
 
 REGISTERED = (
     Finding(
+        "HOST_UNREACHABLE",
+        CRITICAL,
+        "The host cannot be reached",
+        "A wrong address, user or key, a host that is not started, or a firewall in between.",
+        "Make `ssh` work from the controller; correct ansible_host, ansible_port, ansible_user or the key.",
+    ),
+    Finding(
+        "HOST_NOT_ROOT",
+        CRITICAL,
+        "Ansible is not root on the host",
+        "The user has no right to become root, or was not told to.",
+        "Set ansible_become=true (with --ask-become-pass where sudo asks), or ansible_user=root.",
+    ),
+    Finding(
         "OS_UNSUPPORTED",
         CRITICAL,
         "The operating system is not supported",
@@ -41,6 +55,13 @@ REGISTERED = (
         "The host has too little memory",
         "One MLflow process takes 400 to 700 MB before it has answered anything; with less the kernel kills it.",
         "Give the host more memory.",
+    ),
+    Finding(
+        "HOST_SIZE",
+        CRITICAL,
+        "A number that sizes are computed from cannot work",
+        "Workers, threads, memory, CPUs or connections are too small, too large, or contradict each other.",
+        "Correct it, or leave it out: the defaults fit the host.",
     ),
     Finding(
         "HOST_DISK",

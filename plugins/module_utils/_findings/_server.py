@@ -29,6 +29,20 @@ REGISTERED = (
         "Set mlflow_database_auth_uri.",
     ),
     Finding(
+        "SERVER_POOL",
+        CRITICAL,
+        "The connection pools are smaller than what the server does at a time",
+        "A log-batch request holds one connection and opens a second one: T threads with T connections wait for each other for ever.",
+        "Leave pools to the role; mlflow_server_threads and mlflow_server_workers say how much is done at a time.",
+    ),
+    Finding(
+        "SERVER_CONNECTIONS",
+        CRITICAL,
+        "The servers would open more connections than PostgreSQL grants",
+        "The pools of all workers of all servers, and once more for the slot that is being switched, do not fit into max_connections.",
+        "Use fewer workers or threads, or leave out the variable that sets the number of connections: the default is what they need.",
+    ),
+    Finding(
         "VERSION_CHANGE",
         CRITICAL,
         "The version of a running installation would change in passing",

@@ -24,6 +24,7 @@ PLAYBOOK = """\
   tasks:
     - ansible.builtin.import_role: {name: mlops.mlflow.mlflow_certificates, tasks_from: preflight}
     - ansible.builtin.import_role: {name: mlops.mlflow.mlflow_certificates, tasks_from: preflight_files}
+    - ansible.builtin.import_role: {name: mlops.mlflow.mlflow_certificates, tasks_from: owners}
 """
 NOW = datetime.datetime.now(datetime.UTC)
 

@@ -1,0 +1,259 @@
+"""Bad input that the controller alone refuses: no host is asked, or this machine stands for one."""
+
+from __future__ import annotations
+
+from ansible_collections.mlops.mlflow.tests.refusals.table import Case
+
+FORM = "Correct it where it is set: group_vars, host_vars, or -e. Nothing was changed."
+OWN = "Correct it, or begin its name with mlflow_site_ if it is your own. Nothing was changed."
+GROUPS = "mlflow_databases, mlflow_servers, mlflow_edges"
+SIZE = "Correct it, or leave it out: the defaults fit the host. Nothing was changed."
+FACTS = {
+    "distribution": "Debian",
+    "distribution_major_version": "13",
+    "processor_vcpus": 2,
+    "memtotal_mb": 8000,
+}
+
+INVENTORIES = (
+    Case(
+        "no-inventory",
+        "[INVENTORY_MISSING] /etc/ansible/hosts: there is no group mlflow. Give an inventory that has it, for example -i inventories/dev."
+        " Nothing was changed.",
+        inventory="-",
+    ),
+    Case(
+        "no-such-inventory",
+        "[INVENTORY_MISSING] {inventory}: there is no group mlflow. Give an inventory that has it, for example -i inventories/dev."
+        " Nothing was changed.",
+        inventory="/",
+    ),
+    Case(
+        "group-misspelt",
+        f"[INVENTORY_GROUP_UNKNOWN] {{inventory}}: the group mlflow_server is not one of {GROUPS}."
+        " Did you mean mlflow_servers? Correct it, or begin its name with mlflow_site_ if it is your own. Nothing was changed.",
+        inventory="mlflow: {children: {mlflow_server: {hosts: {app1: }}, mlflow_servers: {hosts: {app2: }}}}",
+    ),
+    Case(
+        "group-empty",
+        "[INVENTORY_GROUP_EMPTY] {inventory}: the group mlflow_servers has no host. Add one to it. Nothing was changed.",
+        inventory="mlflow: {children: {mlflow_edges: {hosts: {app1: }}}}",
+    ),
+    Case(
+        "host-idle",
+        f"[INVENTORY_HOST_IDLE] {{inventory}}: spare is in mlflow but in none of {GROUPS}."
+        " Put it into a group that says what it does, or remove it. Nothing was changed.",
+        inventory="mlflow: {hosts: {spare: }, children: {mlflow_servers: {hosts: {app1: }}}}",
+    ),
+    Case(
+        "limit-leaves-out-a-server",
+        "[INVENTORY_LIMIT] db1: --limit=db1. It leaves out app1, app2. Name the servers in --limit too, or leave --limit out."
+        " Nothing was changed.",
+        arguments=("--limit", "db1"),
+        inventory="mlflow: {children: {mlflow_databases: {hosts: {db1: }}, mlflow_servers: {hosts: {app1: , app2: }}}}",
+    ),
+)
+
+VARIABLES = (
+    Case(
+        "misspelt",
+        f"[VARIABLE_UNKNOWN] {{name}}: mlflow_server_worker is set, and no role of mlops.mlflow knows it. Did you mean mlflow_server_workers? {OWN}",
+        {"mlflow_server_worker": 4},
+    ),
+    Case(
+        "misspelt-on-the-command-line",
+        f"[VARIABLE_UNKNOWN] {{name}}: mlflow_https_prot is set, and no role of mlops.mlflow knows it. Did you mean mlflow_https_port? {OWN}",
+        arguments=("-e", "mlflow_https_prot=8443"),
+    ),
+    Case(
+        "misspelt-among-the-secrets",
+        f"[VARIABLE_UNKNOWN] {{name}}: mlflow_admin_pasword is set, and no role of mlops.mlflow knows it. Did you mean mlflow_admin_password? {OWN}",
+        arguments=("--vault-id", "test@{folder}/password", "-e", "@{folder}/more.yml"),
+    ),
+    Case(
+        "unlike-anything",
+        "[VARIABLE_UNKNOWN] {name}: mlflow_colour is set, and no role of mlops.mlflow knows it."
+        " Remove it, or begin its name with mlflow_site_ if it is your own. Nothing was changed.",
+        {"mlflow_colour": "blue"},
+    ),
+    Case(
+        "workers-in-words",
+        f"[VARIABLE_VALUE] {{name}}: mlflow_server_workers=four. It is a whole number. {FORM}",
+        {"mlflow_server_workers": "four"},
+        is_choice=True,
+    ),
+    Case(
+        "auth-unknown",
+        f"[VARIABLE_VALUE] {{name}}: mlflow_auth=ldap. It is one of basic, none. {FORM}",
+        {"mlflow_auth": "ldap"},
+        is_choice=True,
+    ),
+    Case(
+        "provider-misspelt",
+        "[VARIABLE_VALUE] {name}: mlflow_certificates_provider=file. It is one of private_ca, files. Did you mean files?"
+        f" {FORM}",
+        {"mlflow_certificates_provider": "file"},
+        is_choice=True,
+    ),
+    Case(
+        "switch-with-a-word",
+        f"[VARIABLE_VALUE] {{name}}: mlflow_database_adopt=perhaps. It is true or false. {FORM}",
+        arguments=("-e", "mlflow_database_adopt=perhaps"),
+        is_choice=True,
+    ),
+    Case(
+        "list-of-words-for-a-mapping",
+        f"[VARIABLE_VALUE] {{name}}: mlflow_server_extra_env=['A', 'B']. It is a mapping of names to values. {FORM}",
+        {"mlflow_server_extra_env": ["A", "B"]},
+        is_choice=True,
+    ),
+)
+
+CHOICES = (
+    Case(
+        "no-environment",
+        "[CHOICE_MISSING] {name}: mlflow_environment is not set. Set it, for example mlflow_environment: prod. Nothing was changed.",
+        {"mlflow_environment": ""},
+    ),
+    Case(
+        "environment-in-capitals",
+        "[CHOICE_ENVIRONMENT] {name}: mlflow_environment=Prod. It is lower-case letters, digits and dashes, beginning with a letter."
+        " Use a name such as prod. Nothing was changed.",
+        {"mlflow_environment": "Prod"},
+    ),
+    Case(
+        "domain-with-scheme",
+        "[CHOICE_DOMAIN] {name}: mlflow_domain=https://mlflow.test. It is a host name without scheme, port or path."
+        " Use a name such as mlflow.example.com. Nothing was changed.",
+        {"mlflow_domain": "https://mlflow.test"},
+    ),
+    Case(
+        "port-beyond-all",
+        "[CHOICE_PORT] {name}: mlflow_https_port=70000. Ports go from 1 to 65535. Set it to another port. Nothing was changed.",
+        {"mlflow_https_port": 70000},
+    ),
+    Case(
+        "port-of-a-server",
+        "[CHOICE_PORT] {name}: mlflow_https_port=5001. 5001, 5002 and 5432 belong to the servers and the database."
+        " Set it to another port. Nothing was changed.",
+        {"mlflow_https_port": 5001},
+    ),
+    Case(
+        "port-of-the-redirect",
+        "[CHOICE_PORT] {name}: mlflow_https_port=80. 80 is for those who forget the s of https, and leads them to this one."
+        " Set it to another port. Nothing was changed.",
+        {"mlflow_https_port": 80},
+    ),
+    Case(
+        "directory-relative",
+        "[CHOICE_PATH] {name}: mlflow_install_dir=opt/mlflow. It must be an absolute path."
+        " Give an absolute path of its own, for example /opt/mlflow. Nothing was changed.",
+        {"mlflow_install_dir": "opt/mlflow"},
+    ),
+    Case(
+        "directory-of-the-system",
+        "[CHOICE_PATH] {name}: mlflow_config_dir=/etc. That directory belongs to the system."
+        " Give an absolute path of its own, for example /opt/mlflow. Nothing was changed.",
+        {"mlflow_config_dir": "/etc"},
+    ),
+    Case(
+        "administrator-with-colon",
+        "[CHOICE_USER] {name}: mlflow_admin_username=ops:admin. It is not empty, has no colon (a login ends there),"
+        " no blank at its ends and nothing invisible. Use a name such as admin. Nothing was changed.",
+        {"mlflow_admin_username": "ops:admin"},
+    ),
+    Case(
+        "server-as-root",
+        "[CHOICE_USER] {name}: mlflow_user=root. It is lower-case letters, digits, dashes and underscores, at most 32,"
+        " beginning with a letter, and never root. Use a name such as mlflow. Nothing was changed.",
+        {"mlflow_user": "root"},
+    ),
+    Case(
+        "open-to-the-world",
+        "[AUTH_NONE] {name}: mlflow_auth=none. Without a login the edge may listen on loopback only, and it listens on every address."
+        " Set mlflow_auth to basic, or let the edge listen on loopback only. Nothing was changed.",
+        {"mlflow_auth": "none"},
+    ),
+)
+
+SIZES = (
+    Case(
+        "workers-negative",
+        f"[HOST_SIZE] {{name}}: mlflow_server_workers=-1. It is at least 0. {SIZE}",
+        {"mlflow_server_workers": -1},
+        playbook="mlflow_server/plan",
+    ),
+    Case(
+        "threads-none",
+        f"[HOST_SIZE] {{name}}: mlflow_server_threads=0. It is at least 1. {SIZE}",
+        {"mlflow_server_threads": 0},
+        playbook="mlflow_server/plan",
+    ),
+    Case(
+        "memory-of-a-toaster",
+        f"[HOST_SIZE] {{name}}: mlflow_server_memory_mb=10. It is at least 256. {SIZE}",
+        {"mlflow_server_memory_mb": 10},
+        playbook="mlflow_server/plan",
+    ),
+    Case(
+        "workers-beyond-memory",
+        f"[HOST_SIZE] {{name}}: mlflow_server_workers=5000. A worker takes 410 MB, and 8000 MB hold 19. {SIZE}",
+        {"mlflow_server_workers": 5000},
+        playbook="mlflow_server/plan",
+    ),
+    Case(
+        "pool-smaller-than-threads",
+        "[SERVER_POOL] {name}: mlflow_server_extra_env: MLFLOW_SQLALCHEMYSTORE_POOL_SIZE=3."
+        " 4 threads need 5 connections, and 4 would be there. Leave pools to the role; mlflow_server_threads and mlflow_server_workers"
+        " say how much is done at a time. Nothing was changed.",
+        {"mlflow_server_extra_env": {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": 3}},
+        playbook="mlflow_server/plan",
+    ),
+    Case(
+        "threads-behind-the-plan",
+        "[SERVER_POOL] {name}: mlflow_server_extra_env: MLOPS_SERVER_THREADS=40. Pools and connections are computed from"
+        " mlflow_server_threads, which this would make untrue. Leave pools to the role; mlflow_server_threads and mlflow_server_workers"
+        " say how much is done at a time. Nothing was changed.",
+        {"mlflow_server_extra_env": {"MLOPS_SERVER_THREADS": 40}},
+        playbook="mlflow_server/plan",
+    ),
+    Case(
+        "slots-on-one-port",
+        "[CHOICE_PORT] {name}: mlflow_server_port_a=5002, mlflow_server_port_b=5002. Each slot has a port of its own from 1024 to"
+        " 65535, other than 443 and 5432. Set them to other ports. Nothing was changed.",
+        {"mlflow_server_port_a": 5002},
+        playbook="mlflow_server/plan",
+    ),
+    Case(
+        "connections-of-a-toaster",
+        f"[HOST_SIZE] {{name}}: mlflow_database_connections=0. It is at least 1. {SIZE}",
+        {"mlflow_database_connections": 0},
+        playbook="mlflow_database/refuse",
+    ),
+    Case(
+        "connections-beyond-memory",
+        "[HOST_SIZE] {name}: mlflow_database_connections=100000. 7936 MB of memory cannot hold 100003 connections (2 MB each beside"
+        " 3472 MB of shared and maintenance memory): use fewer workers, fewer nodes or a bigger database host."
+        f" {SIZE}",
+        {"mlflow_database_connections": 100000},
+        playbook="mlflow_database/refuse",
+    ),
+    Case(
+        "names-of-databases",
+        "[DATABASE_NAME] {name}: databases and roles My-Runs, mlflow_auth, mlflow_migrator, mlflow_server_a, mlflow_server_b,"
+        " mlflow_owner, mlflow_runtime, clients . Names are lower-case letters, digits and underscores and differ from each other;"
+        " a client is an address, a network in CIDR notation or a host name. Nothing was changed.",
+        {"mlflow_database_name": "My-Runs"},
+        playbook="mlflow_database/refuse",
+    ),
+    Case(
+        "access-rule-without-mask",
+        "[DATABASE_CONFIGURATION] {name}: mlflow_database_extra_hba=hostssl mlflow backup 10.0.0.9 scram-sha-256."
+        " 10.0.0.9 has no mask: write 10.0.0.9/32. A line is TYPE DATABASE USER [ADDRESS] METHOD, for example"
+        ' "hostssl mlflow backup 10.0.0.9/32 scram-sha-256". Nothing was changed.',
+        {"mlflow_database_extra_hba": ["hostssl mlflow backup 10.0.0.9 scram-sha-256"]},
+        playbook="mlflow_database/refuse",
+    ),
+)
+
+CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *SIZES)
