@@ -3,14 +3,17 @@
 """Where artifacts are kept: the one parser of `mlflow_artifact_uri`.
 
 Private to the collection. MLflow takes many a wrong URI without a word and then writes somewhere else: into the working
-directory, onto the local root, below the bucket's root. What it would take silently is refused here with a sentence.
+directory, onto the local root, below the bucket's root. What it would take silently is refused here with a sentence, and where
+it can be guessed what was meant, with the URI to write instead.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import unquote
 
 # Known to MLflow, not yet to this collection: refused with another sentence than a typo.
 _LATER = (
@@ -57,12 +60,26 @@ _NOT_A_STORE = (
 )
 # Emptied or hidden from the service: nothing that is meant to stay may lie there.
 _FLEETING = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp", "/home", "/root")
+# What is suggested where nothing of the given value can stay.
+_USUAL = "/srv/mlflow/artifacts"
+# A bucket's address on the web, as consoles show it: the bucket in the host's name, or first in the path.
+_AWS_HOST = re.compile(r"(?:(?P<bucket>[a-z0-9.-]+)\.)?s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
 class ArtifactUriError(ValueError):
-    """The URI cannot be used; the message is one sentence."""
+    """The URI cannot be used; the message is one or two sentences, and ends with the suggestion if there is one.
+
+    Attributes:
+        reason: why, without the suggestion.
+        suggestion: a URI that can be used and may be what was meant; empty if that cannot be guessed.
+    """
+
+    def __init__(self, message: str, suggestion: str = "") -> None:
+        super().__init__(f"{message} Write {suggestion} instead." if suggestion else message)
+        self.reason = message
+        self.suggestion = suggestion
 
 
 @dataclass(frozen=True)
@@ -85,40 +102,49 @@ def parse(uri: str) -> ArtifactUri:
 
     Returns:
         A directory (an absolute path) or an S3 place (bucket and prefix).
+
+    Raises:
+        ArtifactUriError: it cannot be used; `suggestion` holds what may have been meant.
     """
+    try:
+        return _parse(uri)
+    except _Refused as refused:
+        raise ArtifactUriError(str(refused), _suggestion(uri)) from None
+
+
+class _Refused(ValueError):
+    """Why a URI cannot be used, before anything is suggested."""
+
+
+def _parse(uri: str) -> ArtifactUri:
     _refuse_characters(uri)
     if uri.startswith("/"):
         return _directory(uri)
     scheme, separator, rest = uri.partition("://")
     if not separator:
         if ":" in uri:
-            wanted = uri.partition(":")[0]
-            raise ArtifactUriError(f"'{uri}' lacks the two slashes of a URI: write {wanted}://bucket/prefix.")
-        raise ArtifactUriError(
-            f"'{uri}' is a relative path, and MLflow would write into its working directory: write an absolute path."
-        )
+            raise _Refused(f"'{uri}' lacks the two slashes of a URI.")
+        raise _Refused(f"'{uri}' is a relative path, and MLflow would write into its working directory.")
     if scheme != scheme.lower():
-        raise ArtifactUriError(f"The scheme of '{uri}' must be in lower case: {scheme.lower()}://{rest}.")
+        raise _Refused(f"The scheme of '{uri}' must be in lower case.")
     if scheme == "file":
-        raise ArtifactUriError(f"'{uri}': write a directory as an absolute path, without file://.")
+        raise _Refused(f"'{uri}': a directory is an absolute path, without file://.")
     if scheme == "s3":
         return _s3(uri, rest)
     if scheme in _MEANT:
-        raise ArtifactUriError(f"MLflow has no scheme {scheme}://; what it calls {_MEANT[scheme]}:// may be meant.")
+        raise _Refused(f"MLflow has no scheme {scheme}://; what it calls {_MEANT[scheme]}:// may be meant.")
     if scheme in _LATER:
-        raise ArtifactUriError(
+        raise _Refused(
             f"{scheme}:// is not looked after by this release of mlops.mlflow: use an absolute path or s3://bucket/prefix."
         )
-    raise ArtifactUriError(f"MLflow has no scheme {scheme}://: use an absolute path or s3://bucket/prefix.")
+    raise _Refused(f"MLflow has no scheme {scheme}://: use an absolute path or s3://bucket/prefix.")
 
 
 def _refuse_characters(uri: str) -> None:
     if not uri:
-        raise ArtifactUriError("The artifact URI is empty: use an absolute path or s3://bucket/prefix.")
+        raise _Refused("The artifact URI is empty: use an absolute path or s3://bucket/prefix.")
     if any(character.isspace() or not character.isprintable() for character in uri):
-        raise ArtifactUriError(
-            f"'{uri}' holds a blank or an invisible character: MLflow would take it as part of the name."
-        )
+        raise _Refused(f"{uri!r} holds a blank or an invisible character: MLflow would take it as part of the name.")
     for character, effect in {
         "?": "MLflow would drop what follows it",
         "#": "MLflow would drop what follows it",
@@ -128,41 +154,95 @@ def _refuse_characters(uri: str) -> None:
         "'": "no name of a place may hold it",
     }.items():
         if character in uri:
-            raise ArtifactUriError(f"'{uri}' holds '{character}': {effect}.")
+            raise _Refused(f"'{uri}' holds '{character}': {effect}.")
 
 
 def _refuse_parts(uri: str, parts: list[str]) -> None:
     if "" in parts:
-        raise ArtifactUriError(f"'{uri}' holds an empty part ('//'): MLflow writes there and then lists nothing.")
+        raise _Refused(f"'{uri}' holds an empty part ('//'): MLflow writes there and then lists nothing.")
     if "." in parts or ".." in parts:
-        raise ArtifactUriError(f"'{uri}' holds a '.' or '..': write the place without detours.")
+        raise _Refused(f"'{uri}' holds a '.' or '..': a place is named without detours.")
 
 
 def _directory(uri: str) -> ArtifactUri:
     path = uri.rstrip("/") or "/"
     if path in _NOT_A_STORE:
-        raise ArtifactUriError(
-            f"'{uri}' belongs to the operating system: name a folder of MLflow's own, such as /srv/mlflow/artifacts."
-        )
+        raise _Refused(f"'{uri}' belongs to the operating system: a folder of MLflow's own is needed.")
     _refuse_parts(uri, path[1:].split("/"))
     for root in _FLEETING:
         if path.startswith(f"{root}/"):
-            raise ArtifactUriError(
-                f"'{uri}' is below {root}, which is emptied or hidden from services: use a folder such as /srv/mlflow/artifacts."
-            )
+            raise _Refused(f"'{uri}' is below {root}, which is emptied or hidden from services.")
     return ArtifactUri(kind="directory", uri=path, path=path)
 
 
 def _s3(uri: str, rest: str) -> ArtifactUri:
     bucket, _slash, prefix = rest.partition("/")
     if not _BUCKET.fullmatch(bucket) or ".." in bucket or _IPV4.fullmatch(bucket):
-        raise ArtifactUriError(
+        raise _Refused(
             f"'{uri}' has no valid bucket name ('{bucket}'): 3 to 63 lower-case letters, digits, dots and dashes."
         )
     prefix = prefix.removesuffix("/")
     if not prefix:
-        raise ArtifactUriError(
-            f"'{uri}' has no prefix, and MLflow would fill the root of the bucket: write s3://{bucket}/mlflow."
-        )
+        raise _Refused(f"'{uri}' has no prefix, and MLflow would fill the root of the bucket.")
     _refuse_parts(uri, prefix.split("/"))
     return ArtifactUri(kind="s3", uri=f"s3://{bucket}/{prefix}", bucket=bucket, prefix=prefix)
+
+
+# ----- what may have been meant
+
+
+def _suggestion(uri: str) -> str:
+    """Return a URI that can be used and is as near to the given one as can be told; empty if none is."""
+    guessed = _guess(uri)
+    try:
+        return _parse(guessed).uri
+    except _Refused:
+        return ""
+
+
+def _guess(uri: str) -> str:
+    """Correct what is known to go wrong; the result may still be refused."""
+    uri = "".join(character for character in uri.strip() if character.isprintable() or character.isspace())
+    uri = re.sub(r"\s+", "-", re.sub(r"[?#].*", "", re.sub(r"[\"']", "", uri), flags=re.S).strip())
+    uri = unquote(uri).replace("\\", "/")
+    matched = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*):(/*)(.*)", uri, flags=re.S)
+    if not matched:
+        return _guess_directory(uri)
+    scheme, rest = matched[1].lower(), matched[3]
+    scheme = _MEANT.get(scheme, scheme)
+    if scheme == "file":
+        return _guess_file(matched[2], rest)
+    if scheme in ("http", "https") and (found := _AWS_HOST.fullmatch(rest.partition("/")[0].lower())):
+        path = rest.partition("/")[2]
+        scheme, rest = "s3", f"{found['bucket']}/{path}" if found["bucket"] else path
+    if scheme != "s3":
+        return ""  # somebody else's scheme, or one that later releases look after
+    bucket, _slash, prefix = rest.partition("/")
+    bucket = bucket.lower().replace("_", "-")
+    return f"s3://{bucket}/{_without_detours(prefix) or 'mlflow'}"
+
+
+def _guess_file(slashes: str, rest: str) -> str:
+    """Return the path of a file: URI. Behind two slashes stands a host; a short name there was meant as a folder."""
+    host, _slash, path = rest.partition("/")
+    if len(slashes) == 2 and (host == "localhost" or "." in host):
+        return _guess_directory(f"/{path}")
+    return _guess_directory(f"/{rest}")
+
+
+def _guess_directory(path: str) -> str:
+    clean = _without_detours(path)
+    if not path.startswith("/"):
+        return f"/srv/mlflow/{clean}" if clean else _USUAL
+    whole = f"/{clean}"
+    if any(whole == root or whole.startswith(f"{root}/") for root in _FLEETING):
+        return _USUAL
+    # Of the system's own directories, those that hold data of others may hold a folder for MLflow.
+    if whole in ("/srv", "/mnt", "/media", "/opt", "/var/lib"):
+        return f"{whole}/mlflow/artifacts"
+    return _USUAL if whole in _NOT_A_STORE else whole
+
+
+def _without_detours(path: str) -> str:
+    """Return the path without empty parts, dots and slashes at its ends."""
+    return posixpath.normpath(f"/{path}").strip("/")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import CRITICAL, SEVERITIES, WARNING
 from ansible_collections.mlops.mlflow.plugins.module_utils._probe import Outcome
@@ -64,9 +64,12 @@ def begin(module: AnsibleModule) -> tuple[str, float]:
     return module.params["host"] or platform.node() or "localhost", float(seconds)
 
 
-def finish(module: AnsibleModule, findings: list[dict[str, str]], **returned: Any) -> None:
-    """End the module: with all that was found, or as failed when `fail_on` says so. A check never changes anything."""
-    sentences = refusals(findings, module.params["fail_on"])
-    if sentences:
-        module.fail_json(msg="\n".join(sentences), changed=False, findings=findings, **returned)
-    module.exit_json(changed=False, findings=findings, **returned)
+def finish(module: AnsibleModule, findings: list[dict[str, str]], **returned: Any) -> NoReturn:
+    """End the module: with all that was found, or as failed when `fail_on` says so. A check never changes anything.
+
+    `refusals` has the sentences of the critical findings, for tasks that ask with secrets (no_log) and judge in the next one.
+    """
+    returned.update(changed=False, findings=findings, refusals=refusals(findings, CRITICAL))
+    if sentences := refusals(findings, module.params["fail_on"]):
+        module.fail_json(msg="\n".join(sentences), **returned)
+    module.exit_json(**returned)

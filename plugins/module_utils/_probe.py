@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import pwd
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -24,12 +26,24 @@ from typing import Any
 _MARK = "mlops-mlflow-answer:"
 _TAIL = """
 if __name__ == "__main__":
-    import json as _json, sys as _sys
+    import json as _json, resource as _resource, sys as _sys
+    # A peer that sends without end must not fill the memory of the host.
+    _resource.setrlimit(_resource.RLIMIT_AS, ({memory}, {memory}))
     _answer = _json.dumps(probe(_json.loads({request!r})))
     _sys.stdout.write("\\n{mark}" + _answer + "\\n")
 """
 # What systemd needs to start and to end a unit, beyond the probe's own time.
 _SYSTEMD_SECONDS = 15.0
+_MEMORY_BYTES = 2 * 1024**3
+# As little as a program needs that only talks. Where the server's own sandbox for probes exists, it applies as well.
+_LEAST = (
+    "NoNewPrivileges=yes",
+    "ProtectSystem=strict",
+    "ProtectHome=yes",
+    "PrivateTmp=yes",
+    "PrivateDevices=yes",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,7 @@ class Outcome:
     failure: str = ""  # the last words of a probe that did not answer
 
 
-def _command(python: str, sandbox: bool, seconds: float) -> list[str]:
+def _command(python: str, sandbox: bool, seconds: float, properties: Sequence[str]) -> list[str]:
     if not sandbox:
         return [python, "-"]
     return [
@@ -52,6 +66,7 @@ def _command(python: str, sandbox: bool, seconds: float) -> list[str]:
         "--collect",
         f"--unit=mlflow-probe-{uuid.uuid4().hex[:12]}",
         f"--property=RuntimeMaxSec={seconds:.0f}",
+        *(f"--property={one}" for one in (*_LEAST, *properties)),
         python,
         "-",
     ]
@@ -63,8 +78,23 @@ def last_words(stderr: str, limit: int = 400) -> str:
     return lines[-1][:limit] if lines else ""
 
 
+def _as_user(name: str) -> dict[str, Any]:
+    """Return what makes subprocess ask as that user, with its groups."""
+    if not name:
+        return {}
+    user = pwd.getpwnam(name)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": os.getgrouplist(name, user.pw_gid)}
+
+
 def run(
-    probe: ModuleType, request: Mapping[str, Any], *, seconds: float, python: str = "", sandbox: bool = False
+    probe: ModuleType,
+    request: Mapping[str, Any],
+    *,
+    seconds: float,
+    python: str = "",
+    sandbox: bool = False,
+    user: str = "",
+    properties: Sequence[str] = (),
 ) -> Outcome:
     """Run `probe.probe(request)` in a process of its own for at most `seconds` (and what systemd takes).
 
@@ -74,22 +104,29 @@ def run(
         seconds: its time.
         python: the interpreter; the module's own by default.
         sandbox: run it as a unit in the sandbox of the server. Needs root and systemd.
+        user: run it as this user; by default as the module's own, or the server's in the sandbox. Needs root.
+        properties: settings of the unit beyond the sandbox, for example `ReadWritePaths=/data`.
 
     Returns:
         The answer; or that there was none in time; or the probe's last words.
     """
-    source = inspect.getsource(probe) + _TAIL.format(request=json.dumps(request), mark=_MARK)
-    command = _command(python or sys.executable, sandbox, seconds)
+    source = inspect.getsource(probe) + _TAIL.format(request=json.dumps(request), mark=_MARK, memory=_MEMORY_BYTES)
+    wanted = [f"User={user}", *properties] if user else properties
+    command = _command(python or sys.executable, sandbox, seconds, wanted)
     try:
         done = subprocess.run(
             command,
+            **({} if sandbox else _as_user(user)),
             input=source.encode(),
+            cwd="/",  # Python takes modules from the folder in which it is started
             capture_output=True,
             timeout=seconds + (_SYSTEMD_SECONDS if sandbox else 0),
             check=False,
         )
     except subprocess.TimeoutExpired:
         return Outcome(timed_out=True)
+    except KeyError:
+        return Outcome(failure=f"there is no user {user} on this host")
     except OSError as error:
         return Outcome(failure=f"{command[0]} could not be started: {error.strerror}")
     for line in reversed(done.stdout.decode(errors="replace").splitlines()):

@@ -17,7 +17,9 @@ def run_module(name: str, *, check_mode: bool = False, **arguments: Any) -> dict
     """Return the module's answer. Whatever else ends it than an answer (an exception) ends the test."""
     module = importlib.import_module(f"{PACKAGE}.{name}")
     said = StringIO()
-    with patch_module_args({**arguments, "_ansible_check_mode": check_mode}), redirect_stdout(said):
+    # The system's log takes neither everything nor what tests say.
+    internal = {"_ansible_check_mode": check_mode, "_ansible_no_log": True}
+    with patch_module_args({**arguments, **internal}), redirect_stdout(said):
         try:
             module.main()
         except SystemExit:

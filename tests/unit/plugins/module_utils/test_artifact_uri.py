@@ -69,7 +69,81 @@ def test_what_is_refused(uri: str, sentence: str) -> None:
         parse(uri)
 
 
-@given(st.text())
+@pytest.mark.parametrize(
+    ("uri", "suggestion"),
+    [
+        ("S3://bucket/x", "s3://bucket/x"),
+        ("S3://bucket", "s3://bucket/mlflow"),
+        (" s3://bucket/x ", "s3://bucket/x"),
+        ("s3://bucket/a b", "s3://bucket/a-b"),
+        ("s3://bucket/x\n", "s3://bucket/x"),
+        ("s3://bucket/x\u200b", "s3://bucket/x"),
+        ("s3://bucket/x?y=1", "s3://bucket/x"),
+        ("s3://bucket/x#f", "s3://bucket/x"),
+        ("s3://bucket//x//y//", "s3://bucket/x/y"),
+        ("s3://bucket/../x/./y", "s3://bucket/x/y"),
+        ("s3://bucket", "s3://bucket/mlflow"),
+        ("s3://bucket/%41", "s3://bucket/A"),
+        ("s3:/bucket/x", "s3://bucket/x"),
+        ("s3:bucket/x", "s3://bucket/x"),
+        ("s3:///bucket/x", "s3://bucket/x"),
+        ("s3://My_Bucket/x", "s3://my-bucket/x"),
+        ("'s3://bucket/x'", "s3://bucket/x"),
+        ("s3a://bucket/x", "s3://bucket/x"),
+        ("minio://bucket/x", "s3://bucket/x"),
+        ("https://bucket.s3.eu-central-1.amazonaws.com/x", "s3://bucket/x"),
+        ("https://s3.eu-central-1.amazonaws.com/bucket/x", "s3://bucket/x"),
+        ("file:///data/x", "/data/x"),
+        ("file:/data/x", "/data/x"),
+        ("file://data/x", "/data/x"),
+        ("file://localhost/data/x", "/data/x"),
+        ("file://nas.example.com/data/x", "/data/x"),
+        ("relative/dir", "/srv/mlflow/relative/dir"),
+        ("./artifacts", "/srv/mlflow/artifacts"),
+        ("", "/srv/mlflow/artifacts"),
+        ("/", "/srv/mlflow/artifacts"),
+        ("/srv", "/srv/mlflow/artifacts"),
+        ("/mnt/", "/mnt/mlflow/artifacts"),
+        ("/tmp/artifacts", "/srv/mlflow/artifacts"),
+        ("/srv//artifacts", "/srv/artifacts"),
+        ("/srv/x/../y", "/srv/y"),
+        ("\\srv\\mlflow", "/srv/mlflow"),
+        ("s3://10.0.0.1/x", ""),
+        ("gs://bucket/x", ""),
+        ("gcs://bucket/x", ""),
+        ("nfs://host/x", ""),
+        ("https://account.blob.core.windows.net/c", ""),
+    ],
+)
+def test_what_is_suggested(uri: str, suggestion: str) -> None:
+    with pytest.raises(ArtifactUriError) as error:
+        parse(uri)
+    assert error.value.suggestion == suggestion
+    assert str(error.value).endswith(f" Write {suggestion} instead.") is bool(suggestion)
+
+
+NEARLY = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(
+            ["", "s3:", "S3:/", "s3://", "s3a://", "file://", "file:", "https://", "gs://", " ", "%2F", "\\"]
+        ),
+        st.text(alphabet="aB1_-./\\:?#% '\"\t\u200bé~", max_size=40),
+    ),
+)
+
+
+@given(st.text() | NEARLY)
+def test_a_suggestion_can_be_used(uri: str) -> None:
+    suggestion = ""
+    try:
+        parse(uri)
+    except ArtifactUriError as error:
+        suggestion = error.suggestion
+    assert not suggestion or parse(suggestion).uri == suggestion
+
+
+@given(st.text() | NEARLY)
 def test_an_answer_is_a_place_or_a_sentence(uri: str) -> None:
     try:
         place = parse(uri)
