@@ -2,10 +2,10 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Run a probe apart from the module that asked for it, so that an answer comes within a bound whatever the peer does.
 
-A probe is one file of this directory that needs nothing but Python's standard library and the driver it speaks with
-(psycopg2, boto3), and that has a function `probe(request) -> answer`, both dictionaries of JSON. Its source and the request
-travel on standard input, so no secret stands in a command line, and it may run as another user in the sandbox of the server
-(`systemd-run`, a unit whose name begins with `mlflow-probe-`: roles/mlflow_server gives such units the server's sandbox).
+A probe is one file of this directory that needs nothing but Python's standard library, the driver it speaks with (psycopg2, boto3) and
+the files of this directory that are sent along, and that has a function `probe(request) -> answer`, both dictionaries of JSON. Its
+source and the request travel on standard input, so no secret stands in a command line, and it may run as another user in the sandbox of
+the server (`systemd-run`, a unit whose name begins with `mlflow-probe-`: roles/mlflow_server gives such units the server's sandbox).
 """
 
 from __future__ import annotations
@@ -31,6 +31,13 @@ if __name__ == "__main__":
     _resource.setrlimit(_resource.RLIMIT_AS, ({memory}, {memory}))
     _answer = _json.dumps(probe(_json.loads({request!r})))
     _sys.stdout.write("\\n{mark}" + _answer + "\\n")
+"""
+# Makes a module of each file that is sent along, before the probe imports it.
+_HEAD = """import sys as _sys, types as _types
+for _name, _source in {sources!r}.items():
+    _module = _sys.modules[_name] = _types.ModuleType(_name)
+    exec(compile(_source, _name, "exec"), _module.__dict__)
+exec(compile({probe!r}, "probe", "exec"))
 """
 # What systemd needs to start and to end a unit, beyond the probe's own time.
 _SYSTEMD_SECONDS = 15.0
@@ -95,6 +102,7 @@ def run(
     sandbox: bool = False,
     user: str = "",
     properties: Sequence[str] = (),
+    libraries: Sequence[ModuleType] = (),
 ) -> Outcome:
     """Run `probe.probe(request)` in a process of its own for at most `seconds` (and what systemd takes).
 
@@ -106,11 +114,15 @@ def run(
         sandbox: run it as a unit in the sandbox of the server. Needs root and systemd.
         user: run it as this user; by default as the module's own, or the server's in the sandbox. Needs root.
         properties: settings of the unit beyond the sandbox, for example `ReadWritePaths=/data`.
+        libraries: files of this directory that the probe imports by their full names; they import none themselves.
 
     Returns:
         The answer; or that there was none in time; or the probe's last words.
     """
     source = inspect.getsource(probe) + _TAIL.format(request=json.dumps(request), mark=_MARK, memory=_MEMORY_BYTES)
+    if libraries:
+        sources = {library.__name__: inspect.getsource(library) for library in libraries}
+        source = _HEAD.format(sources=sources, probe=source)
     wanted = [f"User={user}", *properties] if user else properties
     command = _command(python or sys.executable, sandbox, seconds, wanted)
     try:

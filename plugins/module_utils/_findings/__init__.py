@@ -19,6 +19,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _choices,
     _database,
     _edge,
+    _endpoint,
     _host,
     _inventory,
     _secrets,
@@ -61,6 +62,7 @@ _REGISTRIES = (
     _server.REGISTERED,
     _artifacts.REGISTERED,
     _edge.REGISTERED,
+    _endpoint.REGISTERED,
 )
 REGISTERED = tuple(finding for registry in _REGISTRIES for finding in registry)
 

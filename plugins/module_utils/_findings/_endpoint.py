@@ -1,0 +1,171 @@
+# Copyright (c) 2026 the mlops.mlflow maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wrong with a URL and with the way there, and with an MLflow that answers behind it."""
+
+from __future__ import annotations
+
+from ansible_collections.mlops.mlflow.plugins.module_utils._findings._shape import CRITICAL, WARNING, Finding
+
+REGISTERED = (
+    Finding(
+        "ENDPOINT_URL",
+        CRITICAL,
+        "The URL cannot be used",
+        "It has no scheme or host, holds a login, or cannot be read.",
+        "Write it as https://mlflow.example.com/path; a login belongs into username and password.",
+    ),
+    Finding(
+        "ENDPOINT_PATTERN",
+        CRITICAL,
+        "A pattern cannot be understood",
+        "What is to be found in the answer is not a regular expression of Python.",
+        "Correct the pattern; a literal text is written with a backslash before each of .*+?()[]{}^$|.",
+    ),
+    Finding(
+        "ENDPOINT_FILE",
+        CRITICAL,
+        "A file for TLS cannot be used",
+        "It does not exist on the host that asks, may not be read, or holds no certificate or another key.",
+        "Correct ca_file, client_certificate and client_key; they are paths on the host that asks.",
+    ),
+    Finding(
+        "ENDPOINT_DNS",
+        CRITICAL,
+        "The name does not resolve",
+        "No record leads from the name to an address, or the host's resolver cannot be asked.",
+        "Create the record, correct the URL, or set address to ask a host before its record exists.",
+    ),
+    Finding(
+        "ENDPOINT_TCP",
+        CRITICAL,
+        "The port does not take a connection",
+        "Nothing listens there, the host is down, or a firewall is in between.",
+        "Start what should listen (ss -tlnp on that host shows it), or open the way from this host to it.",
+    ),
+    Finding(
+        "ENDPOINT_TLS_UNTRUSTED",
+        CRITICAL,
+        "The certificate is signed by nobody this host trusts",
+        "It comes from a private authority, from itself, or without the certificates between it and its authority.",
+        "Give the authority's certificate as ca_file, or have the server send the whole chain.",
+    ),
+    Finding(
+        "ENDPOINT_TLS_NAME",
+        CRITICAL,
+        "The certificate is made for another name",
+        "The server has no certificate for the name in the URL, or another server answers.",
+        "Ask by a name of the certificate, or issue one for this name (site does, for names in mlflow_certificates_names).",
+    ),
+    Finding(
+        "ENDPOINT_TLS_EXPIRED",
+        CRITICAL,
+        "The certificate does not hold today",
+        "It has expired or is not yet valid, or the clock of the host that asks is wrong.",
+        "Renew it and reload the server; compare the clocks (timedatectl).",
+    ),
+    Finding(
+        "ENDPOINT_CERTIFICATE_DAYS",
+        WARNING,
+        "The certificate ends soon",
+        "It was not renewed in time.",
+        "Renew it: the playbook mlops.mlflow.site renews those of the private authority.",
+    ),
+    Finding(
+        "ENDPOINT_TLS_PROTOCOL",
+        CRITICAL,
+        "The version of TLS is not what is asked for",
+        "The server offers only an older version, or nothing that both know.",
+        "Allow TLS 1.2 and 1.3 on the server (ssl_protocols of nginx), or lower min_tls.",
+    ),
+    Finding(
+        "ENDPOINT_TLS_BROKEN",
+        CRITICAL,
+        "The TLS handshake does not end",
+        "The server hangs up in the middle of it, says nothing, or something between tears the connection down.",
+        "Read the server's error log; look for a proxy or a firewall that inspects TLS.",
+    ),
+    Finding(
+        "ENDPOINT_CLIENT_CERTIFICATE",
+        CRITICAL,
+        "The server wants a certificate of the client",
+        "It lets in only whom its own authority has signed, and none or another one was shown.",
+        "Give client_certificate and client_key, issued by the authority that the server trusts.",
+    ),
+    Finding(
+        "ENDPOINT_SPEAKS_HTTP",
+        CRITICAL,
+        "The port speaks HTTP and was asked by HTTPS",
+        "The URL names the wrong scheme or the wrong port.",
+        "Ask the port that speaks TLS, or write http:// if the way there is safe.",
+    ),
+    Finding(
+        "ENDPOINT_SPEAKS_HTTPS",
+        CRITICAL,
+        "The port speaks HTTPS and was asked by HTTP",
+        "The URL names the wrong scheme or the wrong port.",
+        "Write https:// in the URL.",
+    ),
+    Finding(
+        "ENDPOINT_NOT_HTTP",
+        CRITICAL,
+        "The answer is not HTTP",
+        "Another service listens on the port, or it hangs up, or something in between breaks the answer.",
+        "See what listens there (ss -tlnp on that host) and what its log says.",
+    ),
+    Finding(
+        "ENDPOINT_TIMEOUT",
+        CRITICAL,
+        "There is no whole answer in time",
+        "The server took the request and hangs, is overloaded, or sends without end.",
+        "Read the server's log; raise timeout if it is only slow.",
+    ),
+    Finding(
+        "ENDPOINT_CHECK",
+        CRITICAL,
+        "The check gave no answer",
+        "Its own process was ended or broke, often because the name's resolver hangs.",
+        "Read the evidence; try getent hosts with the name on the host that asks; raise timeout.",
+    ),
+    Finding(
+        "ENDPOINT_STATUS",
+        CRITICAL,
+        "The status is not the expected one",
+        "The path, the login or the server is another than was thought, or the server is in trouble.",
+        "Read the server's log for this request; compare path and login.",
+    ),
+    Finding(
+        "ENDPOINT_REDIRECT",
+        CRITICAL,
+        "The redirect leads elsewhere",
+        "The answer is no redirect, or its Location is another one.",
+        "Compare the address in the server's configuration with the one that users have.",
+    ),
+    Finding(
+        "ENDPOINT_HEADER_MISSING",
+        CRITICAL,
+        "A header is missing or says something else",
+        "The server or the proxy before it does not set it.",
+        "Set it in the server that answers this URL.",
+    ),
+    Finding(
+        "ENDPOINT_HEADER_FORBIDDEN",
+        CRITICAL,
+        "A header is there that must not be",
+        "The server or the proxy before it tells more than it should.",
+        "Remove it in the server that answers this URL (proxy_hide_header and server_tokens of nginx).",
+    ),
+    Finding(
+        "ENDPOINT_BODY",
+        CRITICAL,
+        "The body does not hold what is expected",
+        "Another page or service answers, or the answer is cut.",
+        "Ask by hand (curl -v) and compare.",
+    ),
+    Finding(
+        "ENDPOINT_SLOW",
+        WARNING,
+        "The first byte comes late",
+        "The server is busy, or the way to it is slow.",
+        "Compare with the time on the server itself; look at its load and at its database.",
+    ),
+)
