@@ -23,18 +23,11 @@ SECRETS = [
 ]
 
 
-class Private(dict[str, Any]):
-    """Variables that a failing test must not print."""
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} variables>"
-
-
 @pytest.fixture(scope="module")
 def variables(host: Any) -> dict[str, Any]:
     """The host's variables. Asked of Ansible itself, which decrypts the vault and evaluates templates."""
     names = [*SECRETS, "mlflow_certificates_ca_certificate", "mlflow_domain", "inventory_hostname"]
-    plain = Private(host.ansible.get_variables())
+    plain = checks.Private(host.ansible.get_variables())
     missing = [name for name in names if name not in plain]
     assert not missing, f"the inventory of the scenario does not set {missing}"
     return plain
@@ -43,7 +36,7 @@ def variables(host: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def secrets(variables: dict[str, Any]) -> dict[str, str]:
     """Every generated secret of the environment."""
-    return Private({name: str(variables[name]) for name in SECRETS})
+    return checks.Private({name: str(variables[name]) for name in SECRETS})
 
 
 @pytest.fixture(scope="module")

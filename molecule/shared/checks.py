@@ -7,7 +7,9 @@ import json
 import re
 import ssl
 import subprocess
+import time
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,13 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVER_CEILING = 1.3
 UNIT_CEILING = 2.0
+
+
+class Private(dict[str, Any]):
+    """Variables that a failing test must not print."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} variables>"
 
 
 @dataclass
@@ -59,6 +68,15 @@ class Edge:
             return Answer(answer.status, answer.read(), {name.lower(): value for name, value in answer.getheaders()})
         finally:
             connection.close()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> float:
+    """Wait for a condition, at most so many seconds; returns how long it took."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, f"not after {seconds:.0f} s: {what}"
+        time.sleep(0.5)
+    return time.monotonic() - start
 
 
 def unit_is_up(host: Any, name: str) -> None:
@@ -146,3 +164,15 @@ def run_with_input(host: Any, command: list[str], given: str) -> str:
     done = subprocess.run(ssh, input=given, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{command[0]} on {address}: {done.stderr[-800:]}"
     return done.stdout
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys whose values differ, with both values."""
+    keys = sorted(before.keys() | after.keys())
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def connects(host: Any, address: str, port: int) -> bool:
+    """Whether a TCP connection from that host is established within three seconds."""
+    code = f"import socket; socket.create_connection(({address!r}, {port}), timeout=3)"
+    return int(host.run("python3 -c %s", code).rc) == 0

@@ -2,6 +2,8 @@
 
 Runs on the host with its own Python: managed files with checksum and modification time, since when units run, what the
 databases hold. Reads only. The converge playbook records it before and after (record.yml), test_idempotence.py compares.
+
+Arguments: the directories of configuration and of releases.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
+CONFIG, INSTALL = sys.argv[1:]
 PLACES = [
-    "/etc/mlflow",
+    CONFIG,
     "/etc/nginx",
     "/etc/postgresql",
     "/etc/postgresql-common",
@@ -26,8 +30,8 @@ PLACES = [
     "/etc/passwd",
     "/etc/group",
     "/usr/local",
-    "/opt/mlflow/current",
-    "/opt/mlflow/tools",
+    f"{INSTALL}/current",
+    f"{INSTALL}/tools",
 ]
 CATALOGUES = [
     "pg_authid",

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mlops.mlflow.plugins.module_utils._topology import certificates, topology
+from ansible_collections.mlops.mlflow.plugins.module_utils._topology import certificates, firewall_rules, topology
 
 
 class FilterModule:
@@ -15,4 +15,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name the filters."""
-        return {"topology": topology, "certificates_wanted": certificates}
+        return {"topology": topology, "certificates_wanted": certificates, "firewall_rules": firewall_rules}

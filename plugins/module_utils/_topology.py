@@ -15,6 +15,8 @@ from typing import Any
 # The one name that certificates of MLflow servers carry beside their own: an edge checks it, so that a new server needs no
 # change at the edges.
 SERVER_NAME = "mlflow-server"
+# The defaults of mlflow_server_port_a and mlflow_server_port_b.
+SLOT_PORTS = {"a": 5001, "b": 5002}
 
 
 def address_of(name: str, hostvars: Mapping[str, Mapping[str, Any]]) -> str:
@@ -28,6 +30,11 @@ def address_of(name: str, hostvars: Mapping[str, Mapping[str, Any]]) -> str:
         if value := variables.get(key):
             return str(value)
     return name
+
+
+def slot_ports(variables: Mapping[str, Any]) -> list[int]:
+    """Return the ports of a server's two slots: `mlflow_server_port_a` and `mlflow_server_port_b`, or their defaults."""
+    return [int(variables.get(f"mlflow_server_port_{slot}", port)) for slot, port in SLOT_PORTS.items()]
 
 
 def topology(
@@ -44,20 +51,25 @@ def topology(
         database_is_local: bool, this host is the database host.
         database_clients: list[str], addresses of the servers that are not the database host.
         server_count: int.
-        servers: list of {name, address}, in inventory order.
+        servers: list of {name, address, ports}, in inventory order; `ports` are those of the server's two slots.
         edges: list[str], addresses of the edges.
         edge_is_local: bool, one host is every server and every edge, so that loopback suffices between them.
         address: str, this host's own address.
+        ports: list[int], those of the two slots of a server on this host.
         is_database, is_server, is_edge: bool, what this host is.
     """
     one_host = len({*servers, *edges}) == 1 and bool(servers) and bool(edges)
     return {
         "address": address_of(host, hostvars),
+        "ports": slot_ports(hostvars[host]),
         "database_address": address_of(databases[0], hostvars) if databases else "",
         "database_is_local": host in databases,
         "database_clients": [address_of(name, hostvars) for name in servers if name not in databases],
         "server_count": len(servers),
-        "servers": [{"name": name, "address": address_of(name, hostvars)} for name in servers],
+        "servers": [
+            {"name": name, "address": address_of(name, hostvars), "ports": slot_ports(hostvars[name])}
+            for name in servers
+        ],
         "edges": [address_of(name, hostvars) for name in edges],
         "edge_is_local": one_host,
         "is_database": host in databases,
@@ -110,3 +122,51 @@ def certificates(
         if not seen["edge_is_local"]:
             wanted.append(_certificate("edge-client", ["clientAuth"], "root", [f"edge.{host}"]))
     return wanted
+
+
+def _allowed_by_rules(rules: Sequence[str]) -> list[str]:
+    """List the addresses of rules for pg_hba.conf that admit somebody over the network, as they stand there."""
+    found = []
+    for rule in rules:
+        words = rule.split("#")[0].split()
+        if len(words) >= 5 and words[0].startswith("host") and words[-1] != "reject":
+            with_mask = words[4].count(".") == 3 or words[4].count(":") > 1
+            found.append(
+                f"{words[3]}/{ipaddress.ip_network(f'0.0.0.0/{words[4]}').prefixlen}" if with_mask else words[3]
+            )
+    return found
+
+
+def firewall_rules(
+    seen: Mapping[str, Any],
+    *,
+    database_port: int = 5432,
+    database_clients: Sequence[str] | None = None,
+    database_hba: Sequence[str] = (),
+    edges: Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
+    """List who may connect to the ports of `seen["address"]` that are not for users, given what `topology` said about it.
+
+    A port that listens on loopback only, or for nobody we know of, gets no rule: PostgreSQL without clients on other hosts, a
+    server beside its edge, a server whose edges are not in the inventory.
+
+    Args:
+        seen: What `topology` returned for the host.
+        database_port: Port of PostgreSQL.
+        database_clients: Addresses of those who use PostgreSQL; None takes the servers of the inventory.
+        database_hba: Rules of the site for pg_hba.conf. Whom they admit may connect; if that is everybody, there is no rule.
+        edges: Addresses of the edges; None takes those of the inventory.
+
+    Returns:
+        A list of {name, ports, sources}.
+    """
+    rules = []
+    clients = list(seen["database_clients"] if database_clients is None else database_clients)
+    if seen["is_database"] and clients:
+        sources = list(dict.fromkeys([*clients, *_allowed_by_rules(database_hba)]))
+        if not {"all", "samehost", "samenet", "0.0.0.0/0", "::/0", "::0/0"} & set(sources):
+            rules.append({"name": "PostgreSQL", "ports": [int(database_port)], "sources": sources})
+    known = list(seen["edges"] if edges is None else edges)
+    if seen["is_server"] and not seen["edge_is_local"] and known:
+        rules.append({"name": "MLflow server", "ports": list(seen["ports"]), "sources": known})
+    return rules

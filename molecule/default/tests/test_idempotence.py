@@ -6,11 +6,7 @@ from typing import Any
 
 import pytest
 
-
-def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Keys whose values differ, with both values."""
-    keys = sorted(before.keys() | after.keys())
-    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+from ansible_collections.mlops.mlflow.molecule.shared import checks
 
 
 @pytest.mark.parametrize("what", ["files", "units"])
@@ -18,7 +14,7 @@ def test_files_and_starts_are_the_same(record: Any, what: str) -> None:
     """Checksum, mode, owner and time of every managed file; no unit was started again."""
     before, after = record("before"), record("after")
     assert len(before[what]) > 2, "nothing was recorded"
-    assert differences(before[what], after[what]) == {}
+    assert checks.differences(before[what], after[what]) == {}
 
 
 def test_rows_and_rights_are_the_same(record: Any) -> None:
@@ -26,4 +22,4 @@ def test_rows_and_rights_are_the_same(record: Any) -> None:
     before, after = record("before"), record("after")
     assert {"mlflow", "mlflow_auth"} <= set(before["databases"])
     for database in before["databases"]:
-        assert differences(before["databases"][database], after["databases"].get(database, {})) == {}, database
+        assert checks.differences(before["databases"][database], after["databases"].get(database, {})) == {}, database

@@ -30,6 +30,7 @@ PLAYBOOK = f"""
 """
 CHOICES = {
     "mlflow_environment": "dev",
+    "mlflow_config_dir": "/etc/mlflow",
     "mlflow_database_memory_mb": 4096,
     "mlflow_database_cpus": 2,
     "mlflow_database_postgresql_version": 15,

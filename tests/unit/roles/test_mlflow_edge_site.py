@@ -107,6 +107,20 @@ def test_port_80_only_redirects_and_only_if_wanted() -> None:
     assert text(mlflow_edge_redirect_http=False).count("server {") == 1
 
 
+def test_a_server_that_does_not_answer_is_left_alone_only_if_there_is_another() -> None:
+    def servers(*addresses: str) -> list[str]:
+        upstreams = [{"address": address, "ports": [5001, 5002]} for address in addresses]
+        return [
+            line.strip()
+            for line in text(mlflow_edge_upstreams=upstreams).splitlines()
+            if line.startswith("    server ")
+        ][: 2 * len(addresses)]
+
+    assert servers("192.0.2.1") == ["server 192.0.2.1:5001 max_fails=0;", "server 192.0.2.1:5002 max_fails=0;"]
+    assert all(line.endswith(" max_fails=1 fail_timeout=1s;") for line in servers("192.0.2.1", "2001:db8::2"))
+    assert "server [2001:db8::2]:5002 max_fails=1 fail_timeout=1s;" in servers("192.0.2.1", "2001:db8::2")
+
+
 def test_a_new_certificate_changes_the_file() -> None:
     renewed = {"results": [{"item": EDGE, "stat": {"checksum": "decaf"}}]}
     assert text() != text(__mlflow_edge_certificates=renewed)

@@ -179,6 +179,7 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "edge_is_local": False,
         },
         mlflow_https_port=8443,
+        mlflow_server_tmp_dir="/var/tmp/mlflow",
         mlflow_database_login_slot="b",
         mlflow_artifact_uri="s3://bucket/mlflow",
         mlflow_artifact_store_access_key_id="id",
@@ -300,7 +301,9 @@ def test_nobody_may_do_anything_unless_granted(rendered: Path) -> None:
 def test_the_sandbox_opens_only_what_is_written(rendered: Path, apart: Path) -> None:
     paths = re.compile(r"^ReadWritePaths=(.*)$", re.M)
     assert paths.findall((rendered / "sandbox.conf.j2").read_text()) == ["/var/lib/mlflow/tmp", "/srv/mlflow/artifacts"]
-    assert paths.findall((apart / "sandbox.conf.j2").read_text()) == ["/var/lib/mlflow/tmp"]
+    # The unit's own /var/tmp would hide it, and systemd would not start the unit.
+    assert paths.findall((apart / "sandbox.conf.j2").read_text()) == []
+    assert "\nBindPaths=/var/tmp/mlflow\n" in (apart / "sandbox.conf.j2").read_text()
 
 
 def test_a_slot_is_stopped_later_than_its_longest_request(rendered: Path) -> None:

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._topology import (
     SERVER_NAME,
     address_of,
     certificates,
+    firewall_rules,
     topology,
 )
 
@@ -70,3 +73,47 @@ def test_server_certificates_carry_the_shared_name_and_addresses_go_into_ip() ->
 
 def test_a_site_without_a_database_host_has_no_database_address() -> None:
     assert topology(APART, "app1", [], ["app1"], ["edge1"])["database_address"] == ""
+
+
+def test_every_server_tells_the_ports_of_its_slots() -> None:
+    hostvars = {"app1": {"mlflow_server_port_a": "7001"}, "app2": {"mlflow_server_port_b": 7002}, "edge1": {}}
+    seen = topology(hostvars, "edge1", [], ["app1", "app2"], ["edge1"])
+    assert [entry["ports"] for entry in seen["servers"]] == [[7001, 5002], [5001, 7002]]
+    assert topology(hostvars, "app1", [], ["app1", "app2"], ["edge1"])["ports"] == [7001, 5002]
+
+
+def test_only_those_who_need_a_port_may_connect() -> None:
+    def rules(host: str, **given: Any) -> list[dict[str, Any]]:
+        return firewall_rules(topology(APART, host, ["db1"], ["app1", "app2"], ["edge1"]), **given)
+
+    assert rules("db1") == [{"name": "PostgreSQL", "ports": [5432], "sources": ["192.0.2.2", "10.0.0.3"]}]
+    assert rules("app1") == [{"name": "MLflow server", "ports": [5001, 5002], "sources": ["edge1"]}]
+    assert rules("edge1") == []
+    assert rules("db1", database_port=5433, database_clients=["10.1.0.0/16"]) == [
+        {"name": "PostgreSQL", "ports": [5433], "sources": ["10.1.0.0/16"]}
+    ]
+    assert rules("app1", edges=["10.2.0.1"])[0]["sources"] == ["10.2.0.1"]
+
+
+def test_a_port_for_nobody_else_or_for_everybody_gets_no_rule() -> None:
+    assert firewall_rules(topology(ONE, "all1", ["all1"], ["all1"], ["all1"])) == []
+    assert firewall_rules(topology(APART, "app1", [], ["app1"], [])) == []
+    seen = topology(APART, "db1", ["db1"], ["app1"], ["edge1"])
+    for everybody in ("hostssl all all all scram-sha-256", "host all all 0.0.0.0/0 scram-sha-256"):
+        assert firewall_rules(seen, database_hba=[everybody]) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "sources"),
+    [
+        ("hostssl reports reader 10.3.0.0/24 scram-sha-256", ["10.3.0.0/24"]),
+        ("host reports reader 10.3.0.7 255.255.255.255 scram-sha-256  # one", ["10.3.0.7/32"]),
+        ("hostssl reports reader reports.example.com scram-sha-256 clientcert=verify-full", ["reports.example.com"]),
+        ("host all all 10.9.0.0/16 reject", []),
+        ("local all nagios peer", []),
+        ("# hostssl reports reader 10.3.0.0/24 scram-sha-256", []),
+    ],
+)
+def test_whom_the_rules_of_the_site_admit_may_connect(rule: str, sources: list[str]) -> None:
+    (made,) = firewall_rules(topology(APART, "db1", ["db1"], ["app1"], ["edge1"]), database_hba=[rule])
+    assert made["sources"] == ["192.0.2.2", *sources]
