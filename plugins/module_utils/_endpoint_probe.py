@@ -8,7 +8,7 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.mlops.mlflow.plugins.module_utils._rest import Client, Response, RestError, speaks_tls
+from ansible_collections.mlops.mlflow.plugins.module_utils._rest import Client, Response, RestError
 
 # What nginx says in a status 400 to a client without a certificate, or with one it does not trust.
 _WANTS_CERTIFICATE = re.compile(r"No required SSL certificate was sent|The SSL certificate error")
@@ -48,10 +48,6 @@ def probe(request: dict[str, Any]) -> dict[str, Any]:
         told(answer, response, patterns)
     except RestError as error:
         answer["failure"] = {"step": error.step, "reason": error.reason, "text": str(error)}
-    # A server of HTTPS that is asked by HTTP hangs up, sends an alert, or says so in a status of its own.
-    puzzling = answer["failure"].get("reason") in ("closed", "garbage") or answer.get("status") == 400
-    if client.target.scheme == "http" and puzzling and speaks_tls(client.route.address, client.target.port, 3):
-        answer["failure"] = {"step": "http", "reason": "tls", "text": "a handshake of TLS succeeds"}
     answer["route"] = asdict(client.route)
     return answer
 

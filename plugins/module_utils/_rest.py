@@ -324,10 +324,21 @@ class Client:
         except (OSError, ValueError, http.client.HTTPException) as error:
             if time.monotonic() >= deadline or isinstance(error, TimeoutError):
                 raise RestError("http", "timeout", "the answer did not end in time") from None
-            raise RestError("http", self._http_reason(error), _words(error)) from None
+            reason = self._http_reason(error)
+            if reason in ("closed", "garbage"):
+                self._refuse_tls(deadline)
+            raise RestError("http", reason, _words(error)) from None
         if time.monotonic() >= deadline:
             raise RestError("http", "timeout", "the answer did not end in time")
+        if answer.status == 400:
+            self._refuse_tls(deadline)
         return Response(answer.status, headers, body, cut, seconds, tls)
+
+    def _refuse_tls(self, deadline: float) -> None:
+        """Of a server of HTTPS that is asked by HTTP: it hangs up, sends an alert, or says so in a status 400."""
+        left = min(3.0, deadline - time.monotonic())
+        if not self._context and left > 0 and speaks_tls(self.route.address, self.target.port, left):
+            raise RestError("http", "tls", "a handshake of TLS succeeds") from None
 
     def _http_reason(self, error: Exception) -> str:
         said = str(error)

@@ -57,6 +57,13 @@ def _user(iam: boto3.client, name: str, actions: tuple[str, ...]) -> Keys:
     return Keys(key["AccessKeyId"], key["SecretAccessKey"])
 
 
+def _tell(url: str, what: str, body: bytes = b"") -> None:
+    """Tell moto itself something; `reset-auth` says how many more requests pass unchecked."""
+    request = urllib.request.Request(f"{url}/moto-api/{what}", body, {"Content-Type": "text/plain"})
+    with urllib.request.urlopen(request, timeout=20):
+        pass
+
+
 @contextmanager
 def running_store() -> Iterator[Store]:
     """Start the store, make bucket and users while it is open, then have it check every request."""
@@ -65,6 +72,9 @@ def running_store() -> Iterator[Store]:
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
     try:
+        # All that moto knows lives in this process, also what a store before this one was told.
+        _tell(url, "reset")
+        _tell(url, "reset-auth", b"1000")
         nobody = Keys("any", "any")
         _client("s3", url, nobody).create_bucket(Bucket="bucket")
         iam = _client("iam", url, nobody)
@@ -73,8 +83,7 @@ def running_store() -> Iterator[Store]:
             **{f"no-{right}": _user(iam, f"no-{right}", tuple(one for one in ALL if one != right)) for right in ALL},
         }
         store = Store(url, _user(iam, "admin", ("*",)), users)
-        request = urllib.request.Request(f"{url}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})
-        with urllib.request.urlopen(request, timeout=20):
-            yield store
+        _tell(url, "reset-auth", b"0")
+        yield store
     finally:
         server.stop()

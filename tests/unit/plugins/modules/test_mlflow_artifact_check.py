@@ -6,12 +6,10 @@ AWS and SeaweedFS were recorded to answer.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -33,6 +31,7 @@ from ansible_collections.mlops.mlflow.tests.unit.support.module import ids, run_
 from ansible_collections.mlops.mlflow.tests.unit.support.peers import LOOPBACK, free_port, peer, silent
 from ansible_collections.mlops.mlflow.tests.unit.support.s3 import ALL, Keys, Store, running_store
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 KEY = ".mlops-mlflow/environment"
 ANY = Keys("AKIAANYANYANYANYANY0", "any-secret-of-forty-characters-or-so")
 SECRET = "a-secret-that-nobody-may-read"
@@ -55,23 +54,6 @@ def _only_what_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To start Python with boto3 takes longer than all the rest; tests with the mark `apart` do it as users do."""
-
-    def run(probe: ModuleType, asked: dict[str, Any], **_options: Any) -> _probe.Outcome:
-        answer = probe.probe(json.loads(json.dumps(asked)))
-        return _probe.Outcome(answer=json.loads(json.dumps(answer)))
-
-    if "apart" not in request.fixturenames:
-        monkeypatch.setattr(_probe, "run", run)
-
-
-@pytest.fixture
-def apart() -> None:
-    """The probe runs in a process of its own."""
 
 
 def check(uri: str, keys: Keys | None = None, url: str = "", **options: Any) -> dict[str, Any]:

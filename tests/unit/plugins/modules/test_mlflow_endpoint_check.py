@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.mlops.mlflow.plugins.doc_fragments.connection import ModuleDocFragment
-from ansible_collections.mlops.mlflow.plugins.module_utils import _probe, _rest
+from ansible_collections.mlops.mlflow.plugins.module_utils import _rest
 from ansible_collections.mlops.mlflow.tests.unit.support.certificates import Authority
 from ansible_collections.mlops.mlflow.tests.unit.support.http_peers import (
     ENDLESS,
@@ -32,26 +31,11 @@ from ansible_collections.mlops.mlflow.tests.unit.support.http_peers import (
 from ansible_collections.mlops.mlflow.tests.unit.support.module import ids, run_module
 from ansible_collections.mlops.mlflow.tests.unit.support.peers import LOOPBACK, deaf_port, free_port, peer, silent
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 PASSWORD = "p:/?#[]@ä-that-nobody-may-read"
 HELLO = Reply(
     200, b"OK", {"Content-Type": "text/plain", "X-Frame-Options": "DENY", "Set-Cookie": "session=hidden-value"}
 )
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a new Python for each question; tests with the fixture `apart` ask as users do."""
-
-    def run(probe: ModuleType, asked: dict[str, Any], **_options: Any) -> _probe.Outcome:
-        return _probe.Outcome(answer=json.loads(json.dumps(probe.probe(json.loads(json.dumps(asked))))))
-
-    if "apart" not in request.fixturenames:
-        monkeypatch.setattr(_probe, "run", run)
-
-
-@pytest.fixture
-def apart() -> None:
-    """The probe runs in a process of its own."""
 
 
 def check(url: str, **options: Any) -> dict[str, Any]:
