@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.mlops.mlflow.plugins.module_utils._findings import UnknownFinding, render
+from ansible_collections.mlops.mlflow.plugins.module_utils._findings import CRITICAL, PROMISE, UnknownFinding, render
 
 
 def finding(
@@ -27,9 +27,25 @@ def finding(
         raise AnsibleFilterError(f"mlops.mlflow.finding does not know the id '{finding_id}'.") from None
 
 
+def refused(results: Any, host: str) -> list[str]:
+    """Filter `refused`: a sentence for each critical finding of a check that ran in a loop, before anything was changed."""
+    sentences = []
+    for result in results:
+        item = result["item"]
+        subject = item if isinstance(item, str) else item["subject"]
+        for found in result.get("findings", []):
+            if found["severity"] == CRITICAL:
+                # Quotation marks would be escaped by whatever prints the sentence.
+                said_there = found["evidence"].rstrip(".").replace('"', "'")
+                evidence = f"({said_there}) " if said_there else ""
+                said = f"{subject}: {found['summary']} {evidence}{found['remedy']} {PROMISE}"
+                sentences.append(f"[{found['id']}] {host}: {said}")
+    return sentences
+
+
 class FilterModule:
     """Filters that say what is wrong."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"finding": finding}
+        return {"finding": finding, "refused": refused}

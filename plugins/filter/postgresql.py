@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.mlops.mlflow.plugins.module_utils import _postgresql
+from ansible_collections.mlops.mlflow.plugins.module_utils._database import own_indexes
 
 
 def scram_verifier(password: Any, current: Any = "") -> str:
@@ -36,6 +37,11 @@ def hba_problems(lines: Sequence[Any]) -> list[dict[str, str]]:
     return [{"line": line, "reason": reason} for line, reason in found if reason]
 
 
+def database_indexes(latest_metrics: Any) -> list[dict[str, Any]]:
+    """Indexes of the collection's own, each with its statement."""
+    return [dict(index) for index in own_indexes(bool(latest_metrics))]
+
+
 class FilterModule:
     """The filters of this file."""
 
@@ -45,4 +51,5 @@ class FilterModule:
             "scram_verifier": scram_verifier,
             "postgresql_connection": postgresql_connection,
             "hba_problems": hba_problems,
+            "database_indexes": database_indexes,
         }

@@ -34,7 +34,13 @@ def postgresql_settings(memory_mb: Any, cpus: Any, connections: Any, disk: str =
 
 
 def server_plan(
-    cpus: Any, memory_mb: Any, stores: Any = 2, threads: Any = 4, slots: Any = 2, workers: Any = 0
+    cpus: Any,
+    memory_mb: Any,
+    stores: Any = 2,
+    threads: Any = 4,
+    slots: Any = 2,
+    workers: Any = 0,
+    environment: Any = None,
 ) -> dict[str, Any]:
     """Workers, threads and pools of one node."""
     try:
@@ -46,6 +52,7 @@ def server_plan(
                 threads=_int("threads", threads),
                 slots=_int("slots", slots),
                 workers=_int("workers", workers),
+                environment=dict(environment or {}),
             )
         )
     except (TypeError, ValueError) as error:

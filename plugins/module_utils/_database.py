@@ -202,6 +202,8 @@ def _some(names: Iterable[str], most: int = 5) -> str:
 def _place(parameters: Mapping[str, str]) -> str:
     host = parameters.get("host") or parameters.get("hostaddr") or ""
     port = parameters.get("port", "5432")
+    if host.startswith(("/", "@")):
+        return f"the socket of port {port} in {host}"
     return f"{host}:{port}" if host else f"the local socket of port {port}"
 
 
@@ -243,9 +245,7 @@ def _judge_way(judgement: Judgement, facts: Mapping[str, Any], parameters: Mappi
         for item in attempts
     )
     if outcomes & {"refused", "absent"}:
-        sockets = all(str(item.get("host")).startswith(("/", "@")) for item in attempts)
-        what = "No PostgreSQL has its socket in" if sockets and "absent" in outcomes else "Nothing listens at"
-        judgement.add("DATABASE_REFUSED", f"{what} {place}.", evidence=evidence)
+        judgement.add("DATABASE_REFUSED", f"Nothing listens at {place}.", evidence=evidence)
     elif "silent" in outcomes:
         judgement.add("DATABASE_TIMEOUT", f"{place} does not answer to the attempt to connect.", evidence=evidence)
     else:

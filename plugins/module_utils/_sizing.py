@@ -55,6 +55,7 @@ def server_plan(
     threads: int = 4,
     slots: int = 2,
     workers: int = 0,
+    environment: Mapping[str, Any] | None = None,
 ) -> ServerPlan:
     """Workers, threads and pools of one node.
 
@@ -65,7 +66,8 @@ def server_plan(
     a second one, so T threads with T connections stall each other and with T + 1 never do. Hence pool_size = T and
     max_overflow = 1 (MLflow ignores 0). Each store of a worker is an engine with a pool of its own: at most T + 1.
 
-    Connections: slots x (workers x stores x (T + 1) + 1 for the parent).
+    Connections: slots x (workers x stores x (T + 1) + 1 for the parent). Pools that the user's own `environment` of the
+    server makes larger are counted as large as they are; see `pool_misfit`.
     """
     _at_least("cpus", cpus, 1)
     _at_least("memory_mb", memory_mb, LEAST_MEMORY_MB)
@@ -76,12 +78,13 @@ def server_plan(
     if workers == 0:
         fitting = int(memory_mb * SERVER_MEMORY_SHARE) // (WORKER_MB * slots)
         workers = max(1, min(cpus, fitting, MOST_WORKERS))
-    one_slot = workers * stores * (threads + 1) + 1
+    pool_size, max_overflow = pools(environment or {}, threads).values()
+    one_slot = workers * stores * (pool_size + max_overflow) + 1
     return ServerPlan(
         workers=workers,
         threads=threads,
-        pool_size=threads,
-        max_overflow=1,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
         stores=stores,
         slots=slots,
         connections_running=one_slot,
@@ -286,6 +289,17 @@ def settings_misfits(numbers: Mapping[str, int], disk: str = "ssd") -> list[Misf
     return found
 
 
+def pools(environment: Mapping[str, Any], threads: int) -> dict[str, int]:
+    """Return size and overflow of each pool by their variables; a ValueError names one that is no whole number."""
+    numbers = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": threads, "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": 1}
+    for name in numbers:
+        value = str(environment.get(name, numbers[name]))
+        if not re.fullmatch(r"\d+", value):
+            raise ValueError(name)
+        numbers[name] = int(value)
+    return numbers
+
+
 def pool_misfit(environment: Mapping[str, Any], threads: int) -> Misfit | None:
     """Return what in an environment of the server makes its pools too small for its threads, or its plan untrue.
 
@@ -297,12 +311,10 @@ def pool_misfit(environment: Mapping[str, Any], threads: int) -> Misfit | None:
     ):
         if name in environment:
             return Misfit(name, f"Pools and connections are computed from {instead}, which this would make untrue")
-    numbers = {}
-    for name, default in (("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", threads), ("MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW", 1)):
-        value = environment.get(name, default)
-        if not re.fullmatch(r"\d+", str(value)):
-            return Misfit(name, "It is a whole number")
-        numbers[name] = int(value)
+    try:
+        numbers = pools(environment, threads)
+    except ValueError as error:
+        return Misfit(str(error), "It is a whole number")
     if sum(numbers.values()) > threads:
         return None
     name = next((name for name in numbers if name in environment), next(iter(numbers)))

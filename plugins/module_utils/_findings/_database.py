@@ -117,7 +117,7 @@ REGISTERED = (
         CRITICAL,
         "Nothing makes sure that the connection is encrypted",
         "The URI allows a connection without TLS over the network.",
-        "Add ?sslmode=verify-full&sslrootcert=/path/to/ca.pem to the URI.",
+        "Add ?sslmode=verify-full&sslrootcert=/path/to/ca.pem to the URI, or set mlflow_database_require_tls=false.",
     ),
     Finding(
         "DATABASE_TLS_MISSING",

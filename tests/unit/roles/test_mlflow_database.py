@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT, play
+from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT, Played, play
 from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import Server, programs, unprivileged
 
 ROLE = ROOT / "roles/mlflow_database"
@@ -53,7 +53,6 @@ RENDERINGS: dict[str, tuple[str, dict[str, object]]] = {
     "indexes.sql": ("indexes.sql", {}),
     "indexes-latest.sql": ("indexes.sql", {"mlflow_database_index_latest_metrics": True}),
     "indexes-external.sql": ("indexes.sql", {"mlflow_database_uri": "postgresql://u:p@h/d"}),
-    "external.sql": ("external.sql", {}),
     "state.sql": ("state.sql", {}),
     "postgres.privileges": ("privileges.sql", {"__mlflow_database_asked": "postgres"}),
     "mlflow.privileges": ("privileges.sql", {"__mlflow_database_asked": "mlflow"}),
@@ -313,14 +312,124 @@ def test_a_login_that_may_not_create_extensions_still_indexes_runs(migrated: Dat
 
 def test_a_database_says_what_it_is(secured: Databases) -> None:
     secured.server.execute("COMMENT ON DATABASE mlflow IS 'mlflow environment: dev'")
-    ((version, text, encoding, login, schema, can_create, local, comment),) = secured.server.execute(
-        secured.rendered["external.sql"], database=TRACKING, user="mlflow_server_a"
-    )
-    assert version >= 150000
-    assert text.startswith(str(version // 10000))
-    assert (encoding, login, schema) == ("UTF8", "mlflow_server_a", "public")
-    assert (can_create, local, comment) == (False, True, "mlflow environment: dev")
     ((_version, checksums, found, roles),) = secured.server.execute(secured.rendered["state.sql"])
     assert checksums == "on"
     assert found == [{"name": "mlflow", "comment": "mlflow environment: dev"}, {"name": "mlflow_auth", "comment": ""}]
     assert sorted(roles) == sorted(ROLES)
+
+
+# ----- a database that somebody else runs
+
+EXTERNAL = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role: {name: mlops.mlflow.mlflow_preflight, tasks_from: choices}
+    - ansible.builtin.include_role: {name: mlops.mlflow.mlflow_database, tasks_from: external_check}
+"""
+OURS = {"mlflow_environment": "dev", "mlflow_domain": "mlflow.example.com"}
+PLAN = {"connections_running": 62, "connections_switching": 62}
+
+
+def look_at(home: Path, uri: str, **more: object) -> Played:
+    playbook = home / "external.yml"
+    playbook.write_text(EXTERNAL)
+    return play(home, playbook, "-e", json.dumps({**OURS, "mlflow_database_uri": uri, **more}))
+
+
+def test_an_empty_database_of_ones_own_is_taken(postgresql: Server, database: str, tmp_path: Path) -> None:
+    uri = postgresql.uri(database)
+    done = look_at(
+        tmp_path,
+        uri,
+        mlflow_database_auth_uri=uri,
+        __mlflow_topology_plans=[{"connections_running": 1, "connections_switching": 1}],
+    )
+    assert done.code == 0, done.output
+    assert done.changed == 0
+
+
+@pytest.mark.parametrize(
+    ("statements", "query", "more", "words"),
+    [
+        (
+            ["COMMENT ON DATABASE test_database IS 'mlflow environment: prod'"],
+            "",
+            {},
+            ["[DATABASE_ENVIRONMENT] localhost: mlflow_database_uri: ", "belongs to the environment prod, not to dev"],
+        ),
+        (
+            ["CREATE ROLE poor LOGIN", "REVOKE CREATE ON SCHEMA public FROM PUBLIC"],
+            "user=poor",
+            {},
+            [
+                "[DATABASE_PRIVILEGE] localhost: ",
+                "poor may not create tables in the schema public",
+                "GRANT USAGE, CREATE",
+            ],
+        ),
+        (
+            ["CREATE TABLE invoices (i int)"],
+            "",
+            {},
+            ["[DATABASE_FOREIGN] localhost: ", "holds tables that are not MLflow's (invoices)"],
+        ),
+        (
+            [],
+            "",
+            {"__mlflow_topology_plans": [PLAN, PLAN]},
+            ["[DATABASE_POOL_BUDGET] localhost: ", "may open 186 connections, and PostgreSQL grants 97"],
+        ),
+        (
+            [],
+            "user=nobody_here",
+            {},
+            ["[DATABASE_ROLE] localhost: ", "nobody_here", "role 'nobody_here' does not exist"],
+        ),
+    ],
+)
+def test_a_database_that_will_not_do_is_refused_in_one_sentence(
+    postgresql: Server,
+    database: str,
+    tmp_path: Path,
+    statements: list[str],
+    query: str,
+    more: dict[str, object],
+    words: list[str],
+) -> None:
+    for statement in statements:
+        postgresql.execute(statement, database=database)
+    uri = postgresql.uri(database)
+    if query:
+        uri = uri.replace("postgres@", "") + f"&{query}"
+    try:
+        done = look_at(tmp_path, uri, **more)
+    finally:
+        postgresql.execute("DROP ROLE IF EXISTS poor")
+    assert done.code != 0
+    (sentence,) = done.sentences
+    assert all(word in sentence for word in words), sentence
+    assert sentence.endswith("Nothing was changed.")
+    assert done.changed == 0
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        (
+            "mysql://u:tellnoone@h/d",
+            "[DATABASE_URI] localhost: mlflow_database_uri: A database URI must begin with postgresql",
+        ),
+        ("postgresql://u:tell@noone@h/d", "holds @ (write %40) as it is"),
+        (
+            "postgresql://u:tellnoone@127.0.0.1:9/d",
+            "[DATABASE_REFUSED] localhost: mlflow_database_uri: Nothing listens at 127.0.0.1:9.",
+        ),
+    ],
+)
+def test_a_uri_that_leads_nowhere_is_refused_without_its_password(tmp_path: Path, uri: str, words: str) -> None:
+    done = look_at(tmp_path, uri)
+    assert done.code != 0
+    assert words in " ".join(done.sentences)
+    assert "noone" not in done.output

@@ -144,3 +144,18 @@ def test_nonsense_is_refused(call: object) -> None:
 def test_a_number_in_quotes_is_refused_here_and_converted_by_the_filter() -> None:
     with pytest.raises(TypeError, match="whole number"):
         _sizing.server_plan("2", 4096)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("environment", "a_store"),
+    [
+        ({}, 5),
+        ({"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "20"}, 21),
+        ({"MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": 7}, 11),
+        ({"LANG": "C"}, 5),
+    ],
+)
+def test_pools_that_a_user_makes_larger_are_counted(environment: dict[str, object], a_store: int) -> None:
+    plan = _sizing.server_plan(2, 4096, stores=3, environment=environment)
+    assert plan["pool_size"] + plan["max_overflow"] == a_store
+    assert plan["connections_running"] == plan["workers"] * 3 * a_store + 1

@@ -357,7 +357,7 @@ def test_nothing_listens(tmp_path: Path) -> None:
     assert "Nothing listens at 127.0.0.1:" in found["summary"]
     found = only(check(f"postgresql://u@/mlflow?host={tmp_path}"))
     assert found["id"] == "DATABASE_REFUSED"
-    assert f"No PostgreSQL has its socket in {tmp_path}" in found["summary"]
+    assert f"Nothing listens at the socket of port 5432 in {tmp_path}." in found["summary"]
 
 
 def test_an_address_without_a_way() -> None:
