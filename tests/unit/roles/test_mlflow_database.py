@@ -16,6 +16,7 @@ from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT, P
 from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import Server, programs, unprivileged
 
 ROLE = ROOT / "roles/mlflow_database"
+SHARED = ROOT / "roles/mlflow_preflight"  # holds the choices that roles share
 TRACKING = "mlflow"
 CLIENTS = ["192.0.2.7", "2001:db8::7", "198.51.100.0/24", "server.example.com"]
 
@@ -24,7 +25,7 @@ PLAYBOOK = f"""
 - hosts: localhost
   connection: local
   gather_facts: false
-  vars_files: [{ROLE}/defaults/main.yml, {ROLE}/vars/main.yml]
+  vars_files: [{SHARED}/defaults/main.yml, {ROLE}/defaults/main.yml, {ROLE}/vars/main.yml]
   tasks:
     - ansible.builtin.copy: {{content: "{{{{ EVERYTHING | to_json }}}}", dest: "{{{{ out }}}}", mode: "0600"}}
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT, Played, play
+from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import Server
 
 ROLE = ROOT / "roles/mlflow_server"
 # Every character that means something to a URI, an INI file, an environment file or a shell.
@@ -390,4 +392,90 @@ def test_what_cannot_work_is_refused_in_one_sentence(tmp_path: Path, changes: di
     assert all(word in said for word in words), done.output
     assert "Nothing was changed." in said
     assert "s3cret" not in said
+    assert done.changed == 0
+
+
+# ----- what the release finds in its databases
+
+LOOK = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_files: [input.json]
+  vars: {role_path: "ROLE"}
+  environment: {PATH: "{{ playbook_dir }}:{{ lookup('ansible.builtin.env', 'PATH') }}", PYTHONPATH: "{{ playbook_dir }}"}
+  tasks:
+    - ansible.builtin.include_role: {name: mlops.mlflow.mlflow_server, tasks_from: plan, public: true}
+    - ansible.builtin.include_role: {name: mlops.mlflow.mlflow_server, tasks_from: databases}
+"""
+# Stands in for systemd's command, whose sandbox a unit test has not: what comes behind the options is run.
+SYSTEMD_RUN = """#!/bin/sh
+while [ "${1#--}" != "$1" ]; do shift; done
+exec "$@"
+"""
+SCRIPT = 'revision = "{revision}"\ndown_revision = {down}\n'
+SCHEMA = "CREATE TABLE experiments (experiment_id serial PRIMARY KEY); CREATE TABLE alembic_version (version_num varchar(32));"
+
+
+def look_at_databases(folder: Path, uri: str, **changes: Any) -> Played:
+    """Let a release of two revisions look at what it would migrate."""
+    for place in ("store/db_migrations", "server/auth/db/migrations"):
+        scripts = folder / "mlflow" / place / "versions"
+        scripts.mkdir(parents=True)
+        (scripts / "one.py").write_text(SCRIPT.format(revision="one", down=None))
+        (scripts / "two.py").write_text(SCRIPT.format(revision="two", down='"one"'))
+    (folder / "mlflow/version.py").write_text('VERSION = "3.99.0"\n')
+    python = folder / "release/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (folder / "systemd-run").write_text(SYSTEMD_RUN)
+    (folder / "systemd-run").chmod(0o755)
+    external = {"mlflow_database_uri": uri, "mlflow_database_auth_uri": uri}
+    (folder / "input.json").write_text(json.dumps({**INPUT, **external, **changes}))
+    (folder / "files").symlink_to(ROLE / "files")
+    (folder / "templates").symlink_to(ROLE / "templates")
+    playbook = folder / "look.yml"
+    playbook.write_text(LOOK.replace("ROLE", str(ROLE)))
+    return play(folder, playbook, "-e", f"__mlflow_server_release_dir={folder}/release")
+
+
+def test_an_empty_database_may_be_migrated(postgresql: Server, database: str, tmp_path: Path) -> None:
+    done = look_at_databases(tmp_path, postgresql.uri(database))
+    assert done.code == 0, done.output
+    assert done.changed == 0
+
+
+@pytest.mark.parametrize(
+    ("revision", "changes", "sentence"),
+    [
+        (
+            "three",
+            {},
+            "SCHEMA_NEWER] The tracking schema in test_database is newer than the release: it is at revision three, and",
+        ),
+        (
+            "one",
+            {},
+            "SCHEMA_OLDER] The tracking schema in test_database is older than the release: it is at revision one, and",
+        ),
+        (
+            "two",
+            {"mlflow_server_workers": 9},
+            "POOL_BUDGET] The servers may open 182 connections, and PostgreSQL grants 97 (",
+        ),
+    ],
+)
+def test_a_database_that_this_release_cannot_work_with_is_refused(
+    postgresql: Server, database: str, tmp_path: Path, revision: str, changes: dict[str, Any], sentence: str
+) -> None:
+    postgresql.execute(f"{SCHEMA} INSERT INTO alembic_version VALUES ('{revision}')", database=database)
+    changes = {"mlflow_auth": "none", "mlflow_edge_listen_addresses": ["127.0.0.1"], **changes}
+    done = look_at_databases(tmp_path, postgresql.uri(database), **changes)
+    assert done.code != 0
+    (said,) = done.sentences
+    finding, summary = sentence.split("] ")
+    assert said.startswith(f"[DATABASE_{finding}] localhost: mlflow_database_uri: {summary}")
+    assert ("MLflow 3.99.0 works with two." in said) == ("SCHEMA" in finding)
+    assert said.endswith("Nothing was changed.")
     assert done.changed == 0
