@@ -54,7 +54,6 @@ _CLASSES = {
     "PartialCredentialsError": "ARTIFACT_CREDENTIALS_NONE",
     "CredentialRetrievalError": "ARTIFACT_CREDENTIALS_NONE",
     "InvalidRegionError": "ARTIFACT_REGION",
-    "RecursionError": "ARTIFACT_REGION",  # botocore follows a redirect that names no region to where it came from
     "InvalidEndpointConfigurationError": "ARTIFACT_ENDPOINT_URL",
     "ResponseParserError": "ARTIFACT_NOT_S3",
     "ReadTimeoutError": "ARTIFACT_NO_ANSWER",
@@ -181,6 +180,9 @@ def _s3_id(failure: Mapping[str, Any], answer: Mapping[str, Any], asked: Asked) 
         # A number or nothing is what botocore makes of an answer without S3's own words.
         own = failure["code"] and not failure["code"].isdigit()
         return _CODES.get(failure["code"], "ARTIFACT_S3" if own else "ARTIFACT_NOT_S3")
+    # botocore follows a redirect that names no region back to where it came from, until Python ends that at some depth.
+    if "maximum recursion depth" in failure["text"]:
+        return "ARTIFACT_REGION"
     classes = failure["classes"]
     if "SSLError" in classes or "CERTIFICATE_VERIFY_FAILED" in failure["text"]:
         return "ARTIFACT_CA_FILE" if failure["step"] == "prepare" else "ARTIFACT_TLS"

@@ -83,9 +83,16 @@ def http_peer(answer: Callable[[Request], Reply], *, context: ssl.SSLContext | N
         def finish_request(self, request: object, client_address: object) -> None:
             connection = request
             assert isinstance(connection, socket.socket)
-            with suppress(OSError):  # a client that does not like our certificate
+            with suppress(OSError):  # a client that does not like our certificate, or has none
                 if context:
-                    connection = context.wrap_socket(connection, server_side=True)
+                    connection = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                    try:
+                        connection.do_handshake()
+                    except OSError:
+                        # What the client sent meanwhile is taken from it: else the kernel tears down what we told it.
+                        connection.settimeout(2)
+                        socket.socket.recv(connection, 65536)
+                        raise
                 Handler(connection, client_address, self)
 
         def handle_error(self, *_arguments: object) -> None:
