@@ -24,10 +24,15 @@ def lines_with(word: str) -> list[tuple[str, str]]:
     return sorted({(page.name, line) for page in PAGES for line in shell_lines(page) if word in line})
 
 
-def playbook_path(name: str) -> Path:
-    """mlops.mlflow.site is what a clone calls site.yml."""
+def playbook_path(name: str, page: str, folder: Path) -> Path:
+    """mlops.mlflow.site is what a clone calls site.yml. A user's own is written down from the page, whose block begins with its name."""
     short = name.removeprefix("mlops.mlflow.")
-    return ROOT / "playbooks" / f"{short}.yml" if short != name else ROOT / name
+    path = ROOT / "playbooks" / f"{short}.yml" if short != name else ROOT / name
+    text = next(one for one in PAGES if one.name == page).read_text(encoding="utf-8")
+    if own := re.search(rf"^```yaml\n(# {re.escape(name)}\n.*?)^```", text, re.M | re.S):
+        path = folder / name
+        path.write_text(own[1], encoding="utf-8")
+    return path
 
 
 @pytest.mark.parametrize(("page", "line"), lines_with("ansible-playbook "))
@@ -46,13 +51,14 @@ def test_every_playbook_command_is_accepted(tmp_path: Path, page: str, line: str
         elif word == "--vault-id":
             assert re.fullmatch(r"[a-z]+@(prompt|\S+)", next(rest)), line
         elif word in ("-e", "--extra-vars", "--limit"):
-            arguments += [word, next(rest)]
+            value = next(rest)
+            arguments += [] if value.startswith("@") else [word, value]  # a file of the user's own
         elif word.startswith("-"):
             arguments.append(word)
         else:
             names.append(word)
     assert len(names) == 1, line
-    path = playbook_path(names[0])
+    path = playbook_path(names[0], page, tmp_path)
     assert path.exists(), f"{page}: {line}"
     played = play(tmp_path, path, "--syntax-check", *[a for a in arguments if a not in ("--check", "--diff")])
     assert played.code == 0, played.output
