@@ -6,6 +6,7 @@ AWS and SeaweedFS were recorded to answer.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -31,6 +32,7 @@ from ansible_collections.mlops.mlflow.tests.unit.support.module import ids, run_
 from ansible_collections.mlops.mlflow.tests.unit.support.peers import LOOPBACK, free_port, peer, silent
 from ansible_collections.mlops.mlflow.tests.unit.support.s3 import ALL, Keys, Store, running_store
 
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: for another user, or to mount a file system")
 pytestmark = pytest.mark.usefixtures("in_this_process")
 KEY = ".mlops-mlflow/environment"
 ANY = Keys("AKIAANYANYANYANYANY0", "any-secret-of-forty-characters-or-so")
@@ -462,6 +464,7 @@ def test_a_file_in_the_place_of_a_directory(place: Path) -> None:
     one(check(f"{place}/file"), "ARTIFACT_DIRECTORY_MISSING", "does not exist", "Not a directory")
 
 
+@as_root
 @pytest.mark.usefixtures("apart", "as_nobody")
 def test_a_directory_that_the_user_may_not_write(place: Path) -> None:
     answer = check(str(place), user="nobody")
@@ -473,6 +476,7 @@ def test_a_directory_that_the_user_may_not_write(place: Path) -> None:
     )
 
 
+@as_root
 @pytest.mark.usefixtures("apart", "as_nobody")
 def test_a_directory_that_the_user_may_not_read(place: Path) -> None:
     place.chmod(0o700)
@@ -503,6 +507,7 @@ def mounted(place: Path, prepare: str) -> list[dict[str, str]]:
     return _artifacts.judge(outcome.answer, _artifacts.Asked("app1", uri, "dev"))
 
 
+@as_root
 @pytest.mark.usefixtures("apart")
 def test_a_full_disk(place: Path) -> None:
     findings = mounted(place, f"mkdir {place}/.mlops-mlflow && (cat /dev/zero >{place}/fill 2>/dev/null || true)")
@@ -515,6 +520,7 @@ def test_a_full_disk(place: Path) -> None:
     )
 
 
+@as_root
 @pytest.mark.usefixtures("apart")
 def test_a_file_system_that_is_read_only(place: Path) -> None:
     findings = mounted(place, f"mount -o remount,ro {place}")
