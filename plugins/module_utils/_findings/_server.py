@@ -50,6 +50,13 @@ REGISTERED = (
         "Use the playbook mlops.mlflow.upgrade, or set mlflow_version back.",
     ),
     Finding(
+        "SERVER_ARTIFACTS",
+        CRITICAL,
+        "Artifacts that were logged would be left behind",
+        "Runs remember their artifacts below the server's place for them, and that place would be another one.",
+        "Copy everything to the new place and set mlflow_server_artifact_uri_before to the old one, or set mlflow_artifact_uri back.",
+    ),
+    Finding(
         "SERVER_MIGRATION",
         CRITICAL,
         "The schema could not be brought to the release",
