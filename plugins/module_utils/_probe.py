@@ -26,9 +26,10 @@ from typing import Any
 _MARK = "mlops-mlflow-answer:"
 _TAIL = """
 if __name__ == "__main__":
-    import json as _json, resource as _resource, sys as _sys
-    # A peer that sends without end must not fill the memory of the host.
-    _resource.setrlimit(_resource.RLIMIT_AS, ({memory}, {memory}))
+    import contextlib as _contextlib, json as _json, resource as _resource, sys as _sys
+    # A peer that sends without end must not fill the memory of the host. A lower limit, or a sandbox that forbids it, is fine as well.
+    with _contextlib.suppress(OSError, ValueError):
+        _resource.setrlimit(_resource.RLIMIT_AS, ({memory}, {memory}))
     _answer = _json.dumps(probe(_json.loads({request!r})))
     _sys.stdout.write("\\n{mark}" + _answer + "\\n")
 """

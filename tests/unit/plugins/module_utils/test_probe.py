@@ -92,6 +92,16 @@ def test_a_probe_cannot_fill_the_memory(probe: ModuleType) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to ask as another user")
+@pytest.mark.parametrize("probe", ["    return {'limit': __import__('resource').getrlimit(9)}\n"], indirect=True)
+def test_a_lower_limit_of_memory_stays(probe: ModuleType, tmp_path: Path) -> None:
+    """Who is not root may not raise a limit, and need not."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nulimit -v 1000000\nexec setpriv --reuid=65534 --clear-groups /usr/bin/python3 "$@"\n')
+    python.chmod(0o755)
+    assert _probe.run(probe, {}, seconds=20, python=str(python)).answer == {"limit": [1024000000, 1024000000]}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to ask as another user")
 @pytest.mark.parametrize(
     "probe", ["    return {'user': os.getuid(), 'groups': os.getgroups(), 'place': os.getcwd()}\n"], indirect=True
 )
