@@ -27,8 +27,8 @@ def finding(
         raise AnsibleFilterError(f"mlops.mlflow.finding does not know the id '{finding_id}'.") from None
 
 
-def refused(results: Any, host: str) -> list[str]:
-    """Filter `refused`: a sentence for each critical finding of a check that ran in a loop, before anything was changed."""
+def refused(results: Any, host: str, promise: str = PROMISE) -> list[str]:
+    """Filter `refused`: a sentence for each critical finding of a check that ran in a loop, and what it has not changed."""
     sentences = []
     for result in results:
         item = result["item"]
@@ -38,7 +38,7 @@ def refused(results: Any, host: str) -> list[str]:
                 # Quotation marks would be escaped by whatever prints the sentence.
                 said_there = found["evidence"].rstrip(".").replace('"', "'")
                 evidence = f"({said_there}) " if said_there else ""
-                said = f"{subject}: {found['summary']} {evidence}{found['remedy']} {PROMISE}"
+                said = f"{subject}: {found['summary']} {evidence}{found['remedy']} {promise}"
                 sentences.append(f"[{found['id']}] {host}: {said}")
     return sentences
 
