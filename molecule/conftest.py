@@ -114,3 +114,21 @@ def record(variables: dict[str, Any]) -> Any:
         return dict(json.loads(content))
 
     return read
+
+
+@pytest.fixture(scope="module")
+def once(host: Any) -> Any:
+    """Skips what is proved in the scenario default only, and there before the power cut only; call it with a name."""
+
+    def check(name: str) -> None:
+        if os.environ.get("MOLECULE_SCENARIO_NAME", "default") != "default":
+            pytest.skip("proved in the scenario default")
+        boot = host.check_output(
+            "systemctl show --value --property=UserspaceTimestampMonotonic --property=UserspaceTimestamp"
+        )
+        done = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / f"{name}-of-boot"
+        if done.exists() and done.read_text(encoding="utf-8") != boot:
+            pytest.skip("proved before the power cut")
+        done.write_text(boot, encoding="utf-8")
+
+    return check

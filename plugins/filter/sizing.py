@@ -106,11 +106,13 @@ def postgresql_problems(numbers: Mapping[str, Any], host: str) -> list[str]:
     granted = {"mlflow_database_connections": wanted["connections"]}
     if "max_connections" in numbers["extra_settings"]:
         most = _int("max_connections", numbers["extra_settings"]["max_connections"])
-        granted["mlflow_database_extra_settings: max_connections"] = most - _sizing.SUPERUSER_RESERVED
+        granted["mlflow_database_extra_settings: max_connections"] = most
+        # Some of them are for superusers only.
+        needed += _sizing.SUPERUSER_RESERVED
     for variable, connections in granted.items():
         if connections < needed and not problems:
-            limit = f"The servers open up to {needed} connections, {connections} would be there for them"
-            problems.append(render("SERVER_CONNECTIONS", host=host, variable=variable, limit=limit))
+            limit = f"The servers of the environment need {needed}"
+            problems.append(render("SERVER_CONNECTIONS", host=host, variable=variable, value=connections, limit=limit))
     return problems
 
 

@@ -207,6 +207,7 @@ def reach_problems(answer: Mapping[str, Any], way: Mapping[str, Any], host: str)
     registered; `way` holds address, user, become and python.
     """
     said = " ".join(str(answer.get("msg") or answer.get("stderr") or "").split()).rstrip(".")
+    said = said.removeprefix("Task failed: ")
     lines = [line.strip().partition("=") for line in str(answer.get("stdout") or "").splitlines()]
     uid = next((value for name, _equals, value in lines if name == "mlops-user"), "")
     if answer.get("unreachable"):
@@ -216,7 +217,7 @@ def reach_problems(answer: Mapping[str, Any], way: Mapping[str, Any], host: str)
                 host=host,
                 variable="ansible_host",
                 value=way["address"],
-                limit=f"It cannot be reached: {said.removeprefix('Task failed: ')}",
+                limit=f"It cannot be reached: {said}",
             )
         ]
     if uid != "0":
@@ -255,6 +256,13 @@ _SHARED = ("nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "gfs2", "ocfs2", "9p
 
 def _is_shared(file_system: str) -> bool:
     return file_system in _SHARED or file_system.startswith("fuse.")
+
+
+def _span(seconds: float) -> str:
+    """Return a time as people say it: asking took a second or two as well."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def _ports(concerns: Iterable[str], https_port: int) -> dict[int, tuple[str, ...]]:
@@ -357,7 +365,7 @@ def host_problems(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str)
     if abs(offset) > tolerance:
         refuse(
             "HOST_CLOCK",
-            "the clock is " + f"{abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} the controller's",
+            f"the clock is {_span(abs(offset))} {'ahead of' if offset > 0 else 'behind'} the controller's",
             None,
             f"mlflow_preflight_clock_tolerance={wanted['clock_tolerance']} s",
         )

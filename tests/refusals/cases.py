@@ -68,7 +68,8 @@ VARIABLES = (
     Case(
         "misspelt-among-the-secrets",
         f"[VARIABLE_UNKNOWN] {{name}}: mlflow_admin_pasword is set, and no role of mlops.mlflow knows it. Did you mean mlflow_admin_password? {OWN}",
-        arguments=("--vault-id", "test@{folder}/password", "-e", "@{folder}/more.yml"),
+        arguments=("--vault-id", "test@{folder}/right"),
+        vault="mlflow_admin_pasword: Xk3vQ9zLr2Tn8WpB",
     ),
     Case(
         "unlike-anything",
@@ -239,6 +240,13 @@ SIZES = (
         playbook="mlflow_database/refuse",
     ),
     Case(
+        "pools-beyond-connections",
+        "[SERVER_CONNECTIONS] {name}: mlflow_database_connections=40. The servers of the environment need 144. Use fewer workers or"
+        " threads, or leave out the variable that sets the number of connections: the default is what they need. Nothing was changed.",
+        {"mlflow_database_connections": 40, "__mlflow_topology_plans": [62, 62]},
+        playbook="mlflow_database/refuse",
+    ),
+    Case(
         "names-of-databases",
         "[DATABASE_NAME] {name}: databases and roles My-Runs, mlflow_auth, mlflow_migrator, mlflow_server_a, mlflow_server_b,"
         " mlflow_owner, mlflow_runtime, clients . Names are lower-case letters, digits and underscores and differ from each other;"
@@ -256,4 +264,75 @@ SIZES = (
     ),
 )
 
-CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *SIZES)
+FILE = "{folder}/group_vars/mlflow/vault.yml"
+SECRETS = (
+    Case(
+        "vault-password-wrong",
+        f"[SECRETS_VAULT_PASSWORD] {FILE}: the password given with the vault id test does not open it."
+        " Give the password it was encrypted with. Nothing was changed.",
+        arguments=("--vault-id", "test@{folder}/wrong"),
+        vault="mlflow_admin_password: Xk3vQ9zLr2Tn8WpB",
+    ),
+    Case(
+        "vault-password-not-given",
+        f"[SECRETS_VAULT_ID] {FILE}: no vault password with the id test was given. Start the playbook with --vault-id test@prompt, or with"
+        " a file or program in place of prompt. Nothing was changed.",
+        vault="mlflow_admin_password: Xk3vQ9zLr2Tn8WpB",
+    ),
+    Case(
+        "secrets-in-clear",
+        f"[SECRETS_FILE] {FILE}: it is not encrypted. Encrypt it: ansible-vault encrypt --encrypt-vault-id <environment>"
+        f" --vault-id <environment>@prompt {FILE}. Nothing was changed.",
+        arguments=("--vault-id", "test@{folder}/right"),
+        vault="mlflow_admin_password: Xk3vQ9zLr2Tn8WpB",
+        is_plain=True,
+    ),
+)
+
+BROUGHT = {
+    "mlflow_certificates_provider": "files",
+    "mlflow_certificates_ca_files": ["{folder}/root.pem"],
+    "mlflow_certificates_wanted": [
+        {"name": "edge", "common_name": "mlflow.test", "dns": ["mlflow.test"], "usage": ["serverAuth"]}
+    ],
+}
+CERTIFICATES = (
+    Case(
+        "certificate-of-another-domain",
+        "[CERT_NAME_NOT_COVERED] {name}: mlflow_certificates_files.edge.certificate is valid for DNS:other.test and not for"
+        " DNS:mlflow.test. Clients would refuse it: bring a certificate that has the names, or change mlflow_domain. Nothing was changed.",
+        {
+            **BROUGHT,
+            "mlflow_certificates_files": {
+                "edge": {"certificate": "{folder}/other.pem", "private_key": "{folder}/other.key"}
+            },
+        },
+        playbook="mlflow_certificates/refuse",
+    ),
+    Case(
+        "certificate-ended",
+        "[CERT_EXPIRED] {name}: mlflow_certificates_files.edge: {folder}/old.pem ended on {ended}. Give the pair that your authority"
+        " issued. Nothing was changed.",
+        {
+            **BROUGHT,
+            "mlflow_certificates_files": {
+                "edge": {"certificate": "{folder}/old.pem", "private_key": "{folder}/old.key"}
+            },
+        },
+        playbook="mlflow_certificates/refuse",
+    ),
+    Case(
+        "key-of-another-certificate",
+        "[CERT_KEY_MISMATCH] {name}: mlflow_certificates_files.edge: {folder}/other.key is the key of another certificate than"
+        " {folder}/right.pem. Give the pair that your authority issued. Nothing was changed.",
+        {
+            **BROUGHT,
+            "mlflow_certificates_files": {
+                "edge": {"certificate": "{folder}/right.pem", "private_key": "{folder}/other.key"}
+            },
+        },
+        playbook="mlflow_certificates/refuse",
+    ),
+)
+
+CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *SIZES, *SECRETS, *CERTIFICATES)

@@ -15,10 +15,15 @@ from typing import Any
 
 from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT, Played, play
 
-PROMISE = "Nothing was changed."
+# What Ansible says of a loop after all that it said of its elements.
+OF_A_LOOP = "One or more items failed"
+# The promise; where something is in service and stays there, what stays.
+ENDS = ("Nothing was changed.", "was not changed.", "stays as it is.", "goes on serving.")
 NEVER = ("Traceback", "MODULE FAILURE", "An exception occurred", "Error while resolving value", "Unexpected failure")
 # As Ansible prints a failed task: the host, its result. An element of a loop comes before its task and says it in full.
-_FAILED = re.compile(r"(?:fatal|failed): \[([^]\s]+)[^]]*\]: (?:FAILED!|UNREACHABLE!|\(item=.*?\)) => (\{.*\})$")
+_FAILED = re.compile(
+    r"(?:fatal|failed): \[([^]\s]+)[^]]*\](?:: FAILED!|: UNREACHABLE!|: | )?(?: ?\(item=.*?\))? => (\{.*\})$"
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Case:
     """
 
     name: str  # also of the host in the inventory
-    sentence: str
+    sentence: str  # several lines where several things have one cause
     # What is set wrongly, beside what is right for all cases.
     variables: Mapping[str, Any] = field(default_factory=dict)
     # What is typed behind `ansible-playbook -i INVENTORY PLAYBOOK`.
@@ -39,21 +44,22 @@ class Case:
     playbook: str = "site.yml"
     # The whole inventory, where that is the mistake; "-" where none is given.
     inventory: str = ""
+    # What the environment's file of secrets holds, and whether somebody forgot to encrypt it.
+    vault: str = ""
+    is_plain: bool = False
     # A type that is not the specified one, or a word that is none of the choices.
     is_choice: bool = False
-    # Cases with the same word are run together, each with a host of its own in the same inventory.
-    together: str = ""
-    # What is wrong on the host, by the names of functions in molecule/default/tests/faults.py.
-    faults: tuple[str, ...] = ()
 
 
 def sentences(played: Played) -> dict[str, list[str]]:
     """What each host said last, in sentences: the message of each failed task, in its order."""
     said: dict[str, list[str]] = {}
-    for line in played.output.splitlines():
-        if match := _FAILED.match(line):
+    lines = played.output.splitlines()
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        match = _FAILED.match(line)
+        if match and after != "...ignoring":
             message = str(json.loads(match[2]).get("msg", ""))
-            said.setdefault(match[1], []).extend(message.splitlines())
+            said.setdefault(match[1], []).extend(text for text in message.splitlines() if text != OF_A_LOOP)
     return said
 
 
@@ -81,15 +87,15 @@ def role_playbook(folder: Path, role: str) -> Path:
     name, _slash, entry = role.partition("/")
     tasks = f"    - ansible.builtin.import_role: {{name: mlops.mlflow.{name}, tasks_from: {entry or 'main'}}}\n"
     path = folder / "play.yml"
-    path.write_text(f"- hosts: mlflow\n  gather_facts: false\n  tasks:\n{tasks}", encoding="utf-8")
+    path.write_text(f"- hosts: mlflow\n  tasks:\n{tasks}", encoding="utf-8")
     return path
 
 
-def run(folder: Path, case: Case, inventory: Path | None, *arguments: str) -> Played:
-    """What the user runs."""
-    playbook = ROOT / case.playbook if case.playbook.endswith(".yml") else role_playbook(folder, case.playbook)
+def play_case(folder: Path, playbook: str, inventory: Path | None, *arguments: str) -> Played:
+    """What the user runs: a playbook of the collection, or one of his own that applies a role."""
+    path = ROOT / playbook if playbook.endswith(".yml") else role_playbook(folder, playbook)
     given = () if inventory is None else ("-i", str(inventory))
-    return play(folder, playbook, *given, *filled(case.arguments, folder=str(folder)), *arguments)
+    return play(folder, path, *given, *filled(arguments, folder=str(folder)), timeout=400)
 
 
 def judge(played: Played, said: list[str], sentence: str) -> None:
@@ -97,5 +103,6 @@ def judge(played: Played, said: list[str], sentence: str) -> None:
     assert played.code != 0, played.output
     assert played.changed == 0, played.output
     assert [word for word in NEVER if word in played.output] == []
-    assert said == [sentence], "\n".join([*said, "-- expected:", sentence, "--", played.output[-3000:]])
-    assert sentence.endswith(PROMISE)
+    wanted = sentence.splitlines()
+    assert said == wanted, "\n".join([*said, "-- expected:", sentence, "--", played.output[-3000:]])
+    assert all(line.endswith(ENDS) for line in wanted)

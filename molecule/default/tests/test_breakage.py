@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,3 +68,31 @@ def test_a_stopped_server_is_noticed(host: Any, edge: checks.Edge, playbook: Any
         assert "[VERIFY_NOT_READY]" in done.stdout
         assert "journalctl -u 'mlflow-server@*'" in done.stdout
     checks.server_is_ready(host)
+
+
+def test_a_configuration_that_cannot_serve_is_refused(host: Any, edge: checks.Edge, playbook: Any) -> None:
+    """The new slot is stopped again and says why, the old one goes on serving; not even its password is in what is said."""
+    slot = checks.live_slots(host)[0]
+    other = {"a": "b", "b": "a"}[slot]
+    before = checks.starts(host, f"mlflow-server@{slot}")
+    host.check_output("cp -a /etc/mlflow /root/mlflow-before")
+    uri = "postgresql+psycopg2://nobody:a-secret-word@/mlflow?host=/run/postgresql"
+    try:
+        given = json.dumps({"mlflow_server_extra_env": {"MLFLOW_BACKEND_STORE_URI": uri}})
+        said = playbook("site", "--tags", "server", "-e", given).stdout
+        assert (
+            f"slot {other} did not become ready with the new configuration. Slot {slot} keeps serving as before."
+            in said
+        )
+        assert "[SERVER_NOT_READY]" in said
+        assert "a-secret-word" not in said
+        assert "Traceback" not in said
+        assert edge.ask("GET", "/api/2.0/mlflow/experiments/search?max_results=1", login=True).status == 200
+        assert checks.live_slots(host) == [slot]
+        assert checks.starts(host, f"mlflow-server@{slot}") == before
+    finally:
+        host.check_output("cp -a /root/mlflow-before/. /etc/mlflow/ && rm -r /root/mlflow-before")
+    # Nothing is left of it: the next run finds nothing to do.
+    again = playbook("site", "--tags", "server").stdout
+    assert re.search(r"changed=0 +unreachable=0 +failed=0", again), again[-2000:]
+    assert checks.starts(host, f"mlflow-server@{slot}") == before

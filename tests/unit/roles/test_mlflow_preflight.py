@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -16,6 +17,10 @@ ROLE_ALONE = """\
   tasks:
     - ansible.builtin.import_role: {name: mlops.mlflow.ROLE, tasks_from: ENTRY}
 """
+SECRETS = [
+    *("flask_secret_key", "crypto_kek_passphrase", "admin_password"),
+    *("database_migrator_password", "database_server_a_password", "database_server_b_password"),
+]
 GOOD = ["-e", "mlflow_environment=test", "-e", "mlflow_domain=mlflow.test"]
 
 
@@ -102,3 +107,18 @@ def test_a_limit_that_would_size_postgresql_for_some_of_the_servers_is_refused(t
     own = f"ansible_python_interpreter={sys.executable}"
     played = play(tmp_path, ROOT / "site.yml", "-i", str(path), "--limit", "db1,app1", "-e", own)
     refused(played, "[INVENTORY_LIMIT] db1: --limit=db1,app1. It leaves out app2.")
+
+
+def test_that_secrets_are_shown_is_said(tmp_path: Path) -> None:
+    """A warning, on a machine of which nothing else is asked."""
+    secrets = {f"mlflow_{name}": "Xk3vQ9zLr2Tn8WpBXk3vQ9zLr2Tn8WpB" for name in SECRETS}
+    authority = {f"mlflow_certificates_ca_{name}": "x1y2z" * 30 for name in ("certificate", "private_key")}
+    given = {"mlflow_preflight_concerns": [], "mlflow_preflight_memory_minimum_mb": 1, "mlflow_debug_secrets": True}
+    played = run(tmp_path, "mlflow_preflight", *GOOD, "-e", json.dumps({**secrets, **authority, **given}))
+    assert played.code == 0, played.output
+    assert any(
+        sentence.startswith(
+            "[DEBUG_SECRETS] app1: mlflow_debug_secrets=true, and the output of this run holds passwords."
+        )
+        for sentence in played.sentences
+    )

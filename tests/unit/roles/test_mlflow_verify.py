@@ -4,9 +4,15 @@
 
 from __future__ import annotations
 
+import http.server
 import importlib.util
 import json
+import socket
+import ssl
+import subprocess
+import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -268,3 +274,112 @@ def test_the_result_file_is_replaced_and_readable(tmp_path: Path) -> None:
     assert json.loads(path.read_text(encoding="utf-8")) == {"ok": False}
     assert path.stat().st_mode & 0o777 == 0o644
     assert [entry.name for entry in path.parent.iterdir()] == ["last.json"]
+
+
+# ----- each fault, from a peer that has it
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of this machine at which nobody listens: it is bound, so nobody else takes it meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
+
+
+@pytest.fixture
+def careless(tmp_path: Path) -> Iterator[Callable[[int], str]]:
+    """A web server that answers every request alike, whoever asks; returns its address for a status."""
+    servers = []
+
+    def start(status: int) -> str:
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_arguments: Any) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"https://localhost:{server.server_port}"
+
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    subprocess.run([*command, "-days", "2", *subject, *files], check=True, capture_output=True)
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def failure_of(step: Callable[[], str]) -> Any:
+    with pytest.raises(verify.StepFailure) as failure:
+        step()
+    return failure.value
+
+
+def trusting(tmp_path: Path, url: str) -> Any:
+    """A client that trusts the certificate of that web server."""
+    one, _told = client(tmp_path, url=url)
+    one.context.load_verify_locations(cafile=str(tmp_path / "cert.pem"))
+    return one
+
+
+def test_nobody_listens(tmp_path: Path, closed_port: int) -> None:
+    one, _told = client(tmp_path, url=f"https://localhost:{closed_port}")
+    failure = failure_of(one.step_tls)
+    assert (failure.finding, failure.summary) == ("VERIFY_UNREACHABLE", f"No connection to localhost:{closed_port}.")
+
+
+def test_a_certificate_of_nobody_known(tmp_path: Path, careless: Callable[[int], str]) -> None:
+    one, _told = client(tmp_path, url=careless(200))
+    failure = failure_of(one.step_tls)
+    assert failure.finding == "VERIFY_TLS"
+    assert failure.summary == "The certificate of localhost is refused: self-signed certificate."
+
+
+def test_every_password_is_let_in(tmp_path: Path, careless: Callable[[int], str]) -> None:
+    failure = failure_of(trusting(tmp_path, careless(200)).step_password)
+    assert failure.finding == "VERIFY_WRONG_PASSWORD"
+    assert failure.summary == "A random password is answered with 200 instead of 401."
+
+
+def test_no_password_is_let_in(tmp_path: Path, careless: Callable[[int], str]) -> None:
+    failure = failure_of(trusting(tmp_path, careless(401)).step_login)
+    assert (failure.finding, failure.summary) == ("VERIFY_LOGIN", "The login of admin is refused (401).")
+    assert "a-secret-word" not in f"{failure.summary}{failure.evidence}"
+
+
+def test_bytes_that_were_cut_on_their_way(tmp_path: Path) -> None:
+    class Store:
+        """Gives back less than it got."""
+
+        def download_artifacts(self, _run: str, _path: str, target: str) -> str:
+            (Path(target) / "cut").write_bytes(b"half")
+            return f"{target}/cut"
+
+    one, _told = client(tmp_path, artifact_mb=1)
+    one.api, one.checksum = Store(), "of the whole"
+    failure = failure_of(one.step_download)
+    assert failure.finding == "VERIFY_CHECKSUM"
+    assert failure.summary == "The artifact came back different: 4 bytes instead of 1048576."
+
+
+def test_a_client_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    one = parent(user="root", timeout=10)
+    code, _said = one.run_client({**one.request, "nonce": "1-ab", "work": str(work), "ca_pem": ""}, "--client", until=0)
+    assert code != 0
+    assert [(entry["id"], entry["summary"]) for entry in one.findings] == [
+        ("VERIFY_TIMEOUT", "Not finished within 10 seconds; stopped before the first step.")
+    ]

@@ -49,8 +49,8 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def tool(home: Path, name: str, *arguments: str | Path) -> Played:
-    """Run one of Ansible's commands."""
+def tool(home: Path, name: str, *arguments: str | Path, timeout: float = 120) -> Played:
+    """Run one of Ansible's commands, for `timeout` seconds at most."""
     done = subprocess.run(
         [BIN / name, *arguments],
         env=environment(home),
@@ -58,11 +58,11 @@ def tool(home: Path, name: str, *arguments: str | Path) -> Played:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=timeout,
     )
     return Played(done.returncode, done.stdout + done.stderr)
 
 
-def play(home: Path, playbook: Path, *arguments: str | Path) -> Played:
-    """Run a playbook."""
-    return tool(home, "ansible-playbook", playbook, *arguments)
+def play(home: Path, playbook: Path, *arguments: str | Path, timeout: float = 120) -> Played:
+    """Run a playbook, for `timeout` seconds at most."""
+    return tool(home, "ansible-playbook", playbook, *arguments, timeout=timeout)
