@@ -307,7 +307,7 @@ SCHEMA = Run(
             "schema-newer-than-the-release",
             "[DATABASE_SCHEMA_NEWER] {name}: mlflow_database_name: The tracking schema in mlflow is newer than the release: it is at"
             " revision feedfacecafe, and MLflow 3.17.2 works with dc11669786a5. Set mlflow_version to the version that made it, or go back"
-            " with the playbook mlops.mlflow.rollback. Nothing was changed.",
+            " with the playbook mlops.mlflow.rollback. No slot was switched: what served goes on serving.",
         ),
     ),
 )
@@ -326,7 +326,7 @@ LOGIN = Run(
             "\n".join(
                 f"[DATABASE_LOGIN] {{name}}: {variable}: {SOCKET} refuses the user mlflow_server_a. ({REFUSED} 'mlflow_server_a')"
                 " Correct user and password of the URI (reserved characters percent-encoded), or set the password in PostgreSQL:"
-                " ALTER ROLE ... PASSWORD. Nothing was changed."
+                " ALTER ROLE ... PASSWORD. No slot was switched: what served goes on serving."
                 for variable in ("mlflow_database_name", "mlflow_database_auth_name")
             ),
             {"mlflow_database_server_a_password": "Xk3vQ9zLr2Tn8WpBXk3v"},
@@ -343,7 +343,7 @@ LOGIN = Run(
             "\n".join(
                 f"[DATABASE_REFUSED] {{name}}: {variable}: Nothing listens at the socket of port 5998 in /run/postgresql."
                 " (/run/postgresql port 5998: No such file or directory) Start PostgreSQL, or correct host and port of the URI."
-                " Nothing was changed."
+                " No slot was switched: what served goes on serving."
                 for variable in ("mlflow_database_name", "mlflow_database_auth_name")
             ),
             {"mlflow_database_port": 5998},

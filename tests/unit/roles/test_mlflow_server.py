@@ -477,5 +477,5 @@ def test_a_database_that_this_release_cannot_work_with_is_refused(
     finding, summary = sentence.split("] ")
     assert said.startswith(f"[DATABASE_{finding}] localhost: mlflow_database_uri: {summary}")
     assert ("MLflow 3.99.0 works with two." in said) == ("SCHEMA" in finding)
-    assert said.endswith("Nothing in service was changed.")
+    assert said.endswith("No slot was switched: what served goes on serving.")
     assert done.changed == 0
