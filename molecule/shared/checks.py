@@ -17,6 +17,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVER_CEILING = 1.3
 UNIT_CEILING = 2.0
+JSON = {"Content-Type": "application/json"}
 
 
 class Private(dict[str, Any]):
@@ -50,17 +51,28 @@ class Edge:
         """The public URL."""
         return f"https://{self.name}" + ("" if self.port == 443 else f":{self.port}")
 
+    @property
+    def authorization(self) -> str:
+        """The header that logs in."""
+        return "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()
+
     def context(self) -> ssl.SSLContext:
         """TLS that trusts the installation's own authority and nothing else."""
         return ssl.create_default_context(cadata=self.authorities)
 
     def ask(
-        self, method: str, path: str, *, login: bool = False, headers: dict[str, str] | None = None, body: str = ""
+        self,
+        method: str,
+        path: str,
+        *,
+        login: bool = False,
+        headers: dict[str, str] | None = None,
+        body: str = "",
     ) -> Answer:
         """One request over verified TLS."""
         given = dict(headers or {})
         if login:
-            given["Authorization"] = "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()
+            given["Authorization"] = self.authorization
         connection = http.client.HTTPSConnection(self.name, self.port, timeout=30, context=self.context())
         try:
             connection.request(method, path, body=body.encode() or None, headers=given)
