@@ -149,22 +149,24 @@ def switched(round_: Round) -> dict[str, int]:
         (
             "mlflow_version",
             "3.16.1",
-            "[VERSION_CHANGE] m-changes: mlflow_version=3.16.1, but this host runs MLflow 3.17.2.",
+            "[VERSION_CHANGE] {host}: mlflow_version=3.16.1, but this host runs MLflow 3.17.2.",
         ),
         (
             "mlflow_artifact_uri",
             "/srv/elsewhere",
-            "[SERVER_ARTIFACTS] m-changes: mlflow_artifact_uri=/srv/elsewhere, but this host keeps artifacts at /srv/mlflow/artifacts,",
+            "[SERVER_ARTIFACTS] {host}: mlflow_artifact_uri=/srv/elsewhere, but this host keeps artifacts at /srv/mlflow/artifacts,",
         ),
     ],
 )
-def test_what_would_lose_something_is_refused(site: Site, variable: str, value: str, sentence: str) -> None:
+def test_what_would_lose_something_is_refused(
+    site: Site, variables: dict[str, Any], variable: str, value: str, sentence: str
+) -> None:
     """Another version, another place for artifacts: refused before anything is touched."""
     cursor = site.cursor()
     done, said = Site(site.host, site.folder, {variable: value}).play()
     assert done.returncode != 0
     told = " ".join(done.stdout.split())
-    assert sentence in told
+    assert sentence.format(host=variables["inventory_hostname"]) in told
     assert "Nothing was changed." in told
     assert [task.name for task, statuses in said.items() if statuses[0] == "changed"] == []
     assert site.jobs(cursor) == {}
