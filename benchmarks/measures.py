@@ -307,7 +307,7 @@ class Bench:
 
     def p6(self) -> None:
         """From start to the first answer out of the database."""
-        target = {"url": "http://127.0.0.1:5020", "authorization": self.login()}
+        target = {"url": "http://127.0.0.1:5002", "authorization": self.login()}
 
         def start(name: str) -> float:
             return float(

@@ -77,15 +77,26 @@ def _owners(inodes: set[int]) -> dict[int, int]:
     return owners
 
 
+def _sockets() -> list[tuple[int, int, int]]:
+    """Return port, user id and inode of every socket that listens."""
+    return [entry for table in ("/proc/net/tcp", "/proc/net/tcp6") for entry in parse_listeners(_read(table))]
+
+
+def listening() -> dict[int, set[int]]:
+    """Return the TCP ports that each process listens on; one port counts for the parent of those that share it."""
+    sockets = _sockets()
+    owners = _owners({inode for _port, _uid, inode in sockets})
+    found: dict[int, set[int]] = {}
+    for port, _uid, inode in sockets:
+        if inode in owners:
+            found.setdefault(owners[inode], set()).add(port)
+    return found
+
+
 def listeners(ports: Iterable[int]) -> list[dict[str, Any]]:
     """Return who listens on the given TCP ports."""
     wanted = set(ports)
-    sockets = [
-        entry
-        for table in ("/proc/net/tcp", "/proc/net/tcp6")
-        for entry in parse_listeners(_read(table))
-        if entry[0] in wanted
-    ]
+    sockets = [entry for entry in _sockets() if entry[0] in wanted]
     owners = _owners({inode for _port, _uid, inode in sockets}) if sockets else {}
     found = []
     for port, uid, inode in sockets:

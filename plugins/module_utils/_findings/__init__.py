@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
+    _adoption,
     _artifacts,
     _certificates,
     _choices,
@@ -59,6 +60,7 @@ _REGISTRIES = (
     _verify.REGISTERED,
     _certificates.REGISTERED,
     _database.REGISTERED,
+    _adoption.REGISTERED,
     _server.REGISTERED,
     _artifacts.REGISTERED,
     _edge.REGISTERED,

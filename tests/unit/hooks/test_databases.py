@@ -57,8 +57,12 @@ def create(uri: str) -> None:
     )
 
 
-def settle(uri: str, *, dry_run: bool = False) -> dict[str, Any]:
-    return migrate.settle(uri, TRACKING, "3.17.2", create, dry_run=dry_run)
+def upgrade(uri: str) -> None:
+    run_sql(uri, "CREATE TABLE spans (id int)", "UPDATE alembic_version SET version_num = 'head'")
+
+
+def settle(uri: str, *, dry_run: bool = False, backed_up: str = "") -> dict[str, Any]:
+    return migrate.settle(uri, TRACKING, "3.17.2", migrate.Steps(create, upgrade, backed_up), dry_run=dry_run)
 
 
 def test_an_empty_database_is_created_once(uri: str) -> None:
@@ -104,6 +108,33 @@ def test_a_database_that_holds_anything_else_is_refused_and_left_alone(
         settle(uri)
     assert str(refused.value).endswith("Nothing was changed.")
     assert look(engine_for(uri), TRACKING) == before
+
+
+OLDER = [
+    "CREATE TABLE experiments (id int)",
+    "INSERT INTO experiments VALUES (1)",
+    "CREATE TABLE alembic_version (version_num text)",
+    "INSERT INTO alembic_version VALUES ('old')",
+]
+
+
+def test_an_older_schema_is_migrated_only_at_the_revision_of_its_backup(uri: str) -> None:
+    run_sql(uri, *OLDER)
+    for backed_up in ("", "older", "head", "unrecorded"):
+        with pytest.raises(migrate.Refused, match="mlflow_database_adopt=true"):
+            settle(uri, backed_up=backed_up)
+    assert settle(uri, backed_up="old", dry_run=True)["changed"] is True
+    assert look(engine_for(uri), TRACKING).revision == "old", "a rehearsal changes nothing"
+    assert settle(uri, backed_up="old") == {"changed": True, "found": "older", "before": "old", "after": "head"}
+    assert settle(uri, backed_up="old")["changed"] is False
+    with engine_for(uri).connect() as connection:
+        assert connection.execute(sqlalchemy.text("SELECT count(*) FROM experiments")).scalar() == 1
+
+
+def test_a_backup_allows_nothing_but_a_migration(uri: str) -> None:
+    run_sql(uri, *OLDER[:-1], "INSERT INTO alembic_version VALUES ('new')")
+    with pytest.raises(migrate.Refused, match="does not know"):
+        settle(uri, backed_up="new")
 
 
 def test_two_migrations_at_a_time_do_the_work_once(uri: str) -> None:

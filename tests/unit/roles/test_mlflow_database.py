@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import html
 import json
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -57,6 +60,8 @@ RENDERINGS: dict[str, tuple[str, dict[str, object]]] = {
     "state.sql": ("state.sql", {}),
     "postgres.privileges": ("privileges.sql", {"__mlflow_database_asked": "postgres"}),
     "mlflow.privileges": ("privileges.sql", {"__mlflow_database_asked": "mlflow"}),
+    "adopt.sql": ("adopt.sql", {"item": "mlflow"}),
+    "adopt-auth.sql": ("adopt.sql", {"item": "mlflow_auth"}),
     "mlflow_auth.privileges": ("privileges.sql", {"__mlflow_database_asked": "mlflow_auth"}),
 }
 TABLES = """
@@ -258,6 +263,54 @@ def test_an_adopted_database_gets_the_right_owner_and_grants(databases: Database
     )
     assert owners == [("mlflow_owner",)]
     databases.server.execute("INSERT INTO experiments (name) VALUES ('x')", database=TRACKING, user="mlflow_server_b")
+
+
+def what_would_be_taken_over(databases: Databases, name: str, database: str) -> dict[str, Any]:
+    fields = ("name", "schema", "bytes", "tables", "revisions", "outside", "sessions")
+    (row,) = databases.server.execute(databases.rendered[name], database=database)
+    return dict(zip(fields, row, strict=True))
+
+
+def test_an_empty_database_has_nothing_to_take_over(databases: Databases) -> None:
+    found = what_would_be_taken_over(databases, "adopt.sql", TRACKING)
+    assert found.pop("bytes") > 0
+    assert found == {
+        "name": TRACKING,
+        "schema": "tracking",
+        "tables": [],
+        "revisions": [],
+        "outside": [],
+        "sessions": [],
+    }
+
+
+def test_what_is_to_be_taken_over_is_known(databases: Databases) -> None:
+    run = databases.server.execute
+    run(
+        "CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('abc'), ('def')",
+        database=TRACKING,
+    )
+    run(
+        "CREATE TABLE experiments (experiment_id int, name text, artifact_location text, lifecycle_stage text);"
+        "INSERT INTO experiments VALUES (0, 'Default', 'mlflow-artifacts:/0', 'active'), (3, 'a & b', 'file:///srv/3', 'active'),"
+        " (4, 'gone', '/srv/4', 'deleted')",
+        database=TRACKING,
+    )
+    with contextlib.closing(databases.server.connect(TRACKING)), contextlib.closing(databases.server.connect(TRACKING)):
+        found = what_would_be_taken_over(databases, "adopt.sql", TRACKING)
+    assert found["tables"] == ["alembic_version", "experiments"]
+    assert found["revisions"] == ["abc", "def"]
+    assert [html.unescape(place) for place in found["outside"]] == ["3 a & b: file:///srv/3"]
+    assert found["sessions"] == ["postgres from this host (2 sessions)"]
+
+
+def test_users_have_a_schema_of_their_own(databases: Databases) -> None:
+    databases.server.execute(
+        "CREATE TABLE users (id int); CREATE TABLE alembic_version_auth (version_num text); INSERT INTO alembic_version_auth VALUES ('u')",
+        database="mlflow_auth",
+    )
+    found = what_would_be_taken_over(databases, "adopt-auth.sql", "mlflow_auth")
+    assert (found["schema"], found["revisions"], found["tables"]) == ("auth", ["u"], ["alembic_version_auth", "users"])
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The one step that creates schemas and the administrator. It never alters a schema that holds anything.
+"""The one step that creates schemas and the administrator. It alters a schema that holds anything only if that is backed up.
 
     python -m mlops_mlflow_hooks.migrate [--dry-run] < request.json
 
 The request names the databases with a login that may create: {"tracking_uri": ..., "auth_uri": ... or null,
-"admin": {"username": ..., "password": ...} or null}. One JSON object is printed. Exit 0: done or nothing to do;
+"admin": {"username": ..., "password": ...} or null, "backed_up": {"tracking": REVISION, "auth": REVISION} or left out}. An older schema is
+migrated only if it is at the revision that the backup holds. One JSON object is printed. Exit 0: done or nothing to do;
 2: refused, nothing was changed; 1: something failed.
 """
 
@@ -26,6 +27,8 @@ from mlops_mlflow_hooks.schema import Found, Schema, Schemas, State, classify, r
 LOCK_SECONDS = 120
 # How long one statement of a migration may wait for a lock that somebody else holds on a table.
 TABLE_LOCK_MS = 10000
+# A database that holds users but records no revision is one of before MLflow 3.6.
+UNRECORDED = "unrecorded"
 
 
 class Refused(Exception):
@@ -48,15 +51,32 @@ def create_tracking(uri: str) -> None:
     engine.dispose()
 
 
+def upgrade_tracking(uri: str) -> None:
+    """Let MLflow migrate its tables, as `mlflow db upgrade` would."""
+    utils = relied_on("mlflow.store.db.utils", "_upgrade_db")
+    engine = engine_for(uri)
+    utils._upgrade_db(engine)
+    engine.dispose()
+
+
 def create_auth(uri: str) -> None:
-    """Let MLflow create its tables of users and permissions."""
+    """Let MLflow create its tables of users and permissions, or migrate them."""
     utils = relied_on("mlflow.server.auth.db.utils", "migrate")
     engine = engine_for(uri)
     utils.migrate(engine, "head")
     engine.dispose()
 
 
-def settle(uri: str, schema: Schema, mlflow: str, create: Callable[[str], None], *, dry_run: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Steps:
+    """How one database gets the schema of this release."""
+
+    create: Callable[[str], None]
+    upgrade: Callable[[str], None]
+    backed_up: str = ""  # the revision of which there is a backup: the only one that may be migrated
+
+
+def settle(uri: str, schema: Schema, mlflow: str, steps: Steps, *, dry_run: bool) -> dict[str, Any]:
     """Bring one database to the schema of this release, or refuse."""
     engine = engine_for(uri)
     bounded = with_options(uri, lock_timeout=str(TABLE_LOCK_MS))
@@ -64,7 +84,8 @@ def settle(uri: str, schema: Schema, mlflow: str, create: Callable[[str], None],
     def examine() -> tuple[Found, State]:
         found = look(engine, schema)
         state = classify(found, schema)
-        if state is not State.CURRENT and not state.creatable:
+        may_upgrade = state is State.OLDER and (found.revision or UNRECORDED) == steps.backed_up
+        if state is not State.CURRENT and not state.creatable and not may_upgrade:
             raise Refused(refusal(state, found, schema, mlflow) + " Nothing was changed.")
         return found, state
 
@@ -77,11 +98,11 @@ def settle(uri: str, schema: Schema, mlflow: str, create: Callable[[str], None],
                 before, state = examine()
                 changed = state is not State.CURRENT
                 if changed:
-                    create(bounded)
+                    (steps.create if state.creatable else steps.upgrade)(bounded)
                     after, state_after = examine()
                     if state_after is not State.CURRENT:
                         raise DatabaseError(
-                            f"The {where(uri)} is {state_after.value} after its creation: {after.revision}."
+                            f"The {where(uri)} is {state_after.value} after its creation or migration: {after.revision}."
                         )
         return {"changed": changed, "found": state.value, "before": before.revision, "after": schema.head}
     except sqlalchemy.exc.SQLAlchemyError as error:
@@ -142,13 +163,17 @@ def _write_admin(uri: str, admin: Admin, differences: list[str]) -> None:
 def run(request: dict[str, Any], schemas: Schemas, *, dry_run: bool) -> dict[str, Any]:
     """Do what the request asks for."""
     result: dict[str, Any] = {"mlflow": schemas.mlflow, "dry_run": dry_run, "auth": None, "admin": None}
-    wanted = [("tracking", request["tracking_uri"], schemas.tracking, create_tracking)]
+    backed_up: dict[str, str] = request.get("backed_up") or {}
+    tracking = Steps(create_tracking, upgrade_tracking, backed_up.get("tracking", ""))
+    wanted = [("tracking", request["tracking_uri"], schemas.tracking, tracking)]
     if request.get("auth_uri"):
-        wanted.append(("auth", request["auth_uri"], schemas.auth, create_auth))
+        wanted.append(
+            ("auth", request["auth_uri"], schemas.auth, Steps(create_auth, create_auth, backed_up.get("auth", "")))
+        )
     # Both are looked at before the first is changed, so that a refusal really has changed nothing.
     for only_look in [True] if dry_run else [True, False]:
-        for name, uri, schema, create in wanted:
-            result[name] = settle(uri, schema, schemas.mlflow, create, dry_run=only_look)
+        for name, uri, schema, steps in wanted:
+            result[name] = settle(uri, schema, schemas.mlflow, steps, dry_run=only_look)
     if request.get("auth_uri") and request.get("admin"):
         admin = Admin(**request["admin"])
         if dry_run and result["auth"]["changed"]:

@@ -90,7 +90,8 @@ def refusal(state: State, found: Found, schema: Schema, mlflow_version: str) -> 
     if state is State.OLDER:
         return (
             f"{what} has the schema of an older MLflow (revision {found.revision or 'unrecorded'}) than {this}: "
-            "back it up and migrate it with the playbook mlops.mlflow.upgrade."
+            "back it up and migrate it with the playbook mlops.mlflow.upgrade, or, if another installation made it, take it over with "
+            "mlflow_database_adopt=true."
         )
     if state is State.NEWER:
         return (
