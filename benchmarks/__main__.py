@@ -82,6 +82,7 @@ def measure(host: Host, size: Size, only: set[str]) -> Results:
         other=bench.other,
         steal=bench.steal,
         restarted=bench.restarted,
+        missing=bench.missing,
         figures=bench.figures,
         loads=bench.loads(),
     )

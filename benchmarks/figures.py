@@ -103,6 +103,7 @@ class Results:
     ]  # share of the machine's CPUs that neither the measured variant nor the client used, a value a measurement
     steal: list[float]
     restarted: int  # measurements that were thrown away since a worker was replaced meanwhile
+    missing: list[str]  # goals that could not be measured
     figures: list[Figure]
     loads: list[Load]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).resolve().parent
-AGENT_SECONDS = 900
+AGENT_SECONDS = 1800
 SITE_SECONDS = 1800
 
 

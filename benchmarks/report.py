@@ -67,6 +67,10 @@ def render(results: Results) -> str:
     )
     if results.restarted:
         noise += f" {results.restarted} measurements were repeated since a worker was replaced meanwhile."
+    if results.missing:
+        noise += (
+            f" Not measured, since a variant did not start or did not answer in time: {', '.join(results.missing)}."
+        )
     lines = [
         method,
         "",

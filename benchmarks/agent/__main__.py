@@ -19,7 +19,7 @@ from typing import Any
 from . import load, machine, page
 from .http import Target
 
-READY_SECONDS = 180.0
+READY_SECONDS = 600.0
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def results(**changes: Any) -> Results:
         other=[0.01, 0.02, 0.05],
         steal=[0.0, 0.0, 0.01],
         restarted=0,
+        missing=[],
         figures=[FAST, SLOW, SMALL, CLEAN],
         loads=[Load("mix", "ours", [20.0, 30.0], [1.0, 2.0], [3.0, 4.0], [5.0, 6.0], 0)],
     )
@@ -95,6 +96,7 @@ def test_noise_is_told() -> None:
     assert "not quiet" not in report.render(results())
     assert "not quiet" in report.render(results(other=[0.3, 0.4, 0.5]))
     assert "not quiet" in report.render(results(steal=[0.05]))
+    assert "did not start or did not answer in time: P2, P3." in report.render(results(missing=["P2", "P3"]))
     assert "2 measurements were repeated" in report.render(results(restarted=2))
 
 
