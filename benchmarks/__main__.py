@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,15 +62,16 @@ def revision() -> str:
     return f"{name or 'unknown'}{' with changes' if changed else ''}"
 
 
-def measure(host: Host, size: Size, only: set[str]) -> Results:
+def measure(host: Host, size: Size, only: set[str], minutes: int) -> Results:
     """Install, measure."""
+    deadline = time.monotonic() + 60 * minutes
     say("== The host is made and site.yml runs")
     host.up()
     host.play("site.yml")
     say("== What is used otherwise is installed beside it")
     host.play(str(HERE / "variants.yml"))
     bench = Bench(host, size)
-    bench.all(only)
+    bench.all(only, deadline)
     version = host.ssh("readlink /opt/mlflow/current").strip().rpartition("/")[2].partition("-")[0]
     return Results(
         date=datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -100,6 +102,7 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="GOAL", help="P1 (with P7, P8), P2, P3, P4, P5, P6, P9, P10"
     )
+    parser.add_argument("--minutes", type=int, default=180, help="begin no further goal after so many minutes")
     parser.add_argument("--keep", action="store_true", help="the host stays up afterwards: tools/hosts down bench-a")
     parser.add_argument("--write", action="store_true", help="renew the page even after --quick")
     parser.add_argument("--folder", type=Path, required=True, help="where inventory and log are meanwhile")
@@ -112,7 +115,7 @@ def main() -> int:
     host = Host(options.folder)
     done = False
     try:
-        results = measure(host, size, set(options.only))
+        results = measure(host, size, set(options.only), options.minutes)
         done = True
     except Failed as error:
         say(f"Error: {error}")

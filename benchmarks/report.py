@@ -69,7 +69,7 @@ def render(results: Results) -> str:
         noise += f" {results.restarted} measurements were repeated since a worker was replaced meanwhile."
     if results.missing:
         noise += (
-            f" Not measured, since a variant did not start or did not answer in time: {', '.join(results.missing)}."
+            f" Not measured, since a variant did not answer or the time given was over: {', '.join(results.missing)}."
         )
     lines = [
         method,

@@ -45,4 +45,4 @@ with mlflow.start_span("question") as span:
     span.set_outputs({"a": "because"})
 users = AuthServiceClient(os.environ["MLFLOW_TRACKING_URI"])
 users.create_user("ann", "password-of-ann-1")
-users.create_experiment_permission(served, "ann", "MANAGE")
+users.grant_user_permission("ann", "experiment", served, "MANAGE")

@@ -96,7 +96,7 @@ def test_noise_is_told() -> None:
     assert "not quiet" not in report.render(results())
     assert "not quiet" in report.render(results(other=[0.3, 0.4, 0.5]))
     assert "not quiet" in report.render(results(steal=[0.05]))
-    assert "did not start or did not answer in time: P2, P3." in report.render(results(missing=["P2", "P3"]))
+    assert "or the time given was over: P2, P3." in report.render(results(missing=["P2", "P3"]))
     assert "2 measurements were repeated" in report.render(results(restarted=2))
 
 

@@ -69,6 +69,19 @@ def test_the_filter_renders_and_refuses_an_unknown_id() -> None:
         finding("HOST_CLOK", host="app1")
 
 
+@pytest.mark.parametrize(
+    ("revision", "backed_up", "refused"),
+    [("old", "", 1), ("old", "old", 0), ("old", "older", 1), ("", "unrecorded", 0), ("", "", 1)],
+)
+def test_an_older_schema_is_refused_unless_it_is_the_one_of_a_backup(
+    revision: str, backed_up: str, refused: int
+) -> None:
+    found = report("DATABASE_SCHEMA_OLDER", host="app1", summary="It is older.")
+    item = {"subject": "mlflow_database_name", "backed_up": backed_up}
+    result = {"item": item, "findings": [found], "database": {"revision": revision}}
+    assert len(FilterModule().filters()["refused"]([result], "app1")) == refused
+
+
 def test_every_id_in_a_message_is_registered(repository: Path) -> None:
     used: dict[str, str] = {}
     for room in ("roles", "playbooks", "plugins"):
