@@ -211,8 +211,12 @@ def records(databases: Sequence[Mapping[str, Any]], backup: str) -> list[dict[st
     return found
 
 
-def backup_problem(listing: str, tables: Iterable[str]) -> str:
-    """What the table of contents of a backup lacks, from the text of `pg_restore --list`; empty if nothing."""
+def backup_problem(listing: str, host: str, file: str, tables: Iterable[str], error: str) -> str:
+    """One sentence if a backup cannot be read to its end or lacks rows of a table; otherwise nothing.
+
+    `listing` is the text of `pg_restore --list`, `error` what pg_restore said on its way through the file.
+    """
     held = set(re.findall(r"^\d+; \d+ \d+ TABLE DATA \S+ (\S+) \S+$", listing, re.MULTILINE))
     lacking = sorted(set(tables) - held)
-    return f"it lacks the rows of {', '.join(lacking[:5])}" if lacking else ""
+    what = " ".join(error.split()) or (f"it lacks the rows of {', '.join(lacking[:5])}" if lacking else "")
+    return render("ADOPT_BACKUP", host=host, variable="backup", value=file, limit=what) if what else ""

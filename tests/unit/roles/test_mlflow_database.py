@@ -15,6 +15,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from ansible_collections.mlops.mlflow.plugins.module_utils._adoption import backup_problem
 from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT, Played, play
 from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import Server, programs, unprivileged
 
@@ -302,6 +303,26 @@ def test_what_is_to_be_taken_over_is_known(databases: Databases) -> None:
     assert found["revisions"] == ["abc", "def"]
     assert [html.unescape(place) for place in found["outside"]] == ["3 a & b: file:///srv/3"]
     assert found["sessions"] == ["postgres from this host (2 sessions)"]
+
+
+def test_a_backup_that_was_cut_off_is_noticed(databases: Databases, tmp_path: Path) -> None:
+    databases.server.execute(
+        "CREATE TABLE notes AS SELECT md5(i::text) FROM generate_series(1, 20000) i", database=TRACKING
+    )
+    whole, half = tmp_path / "whole.dump", tmp_path / "half.dump"
+    uri = databases.server.uri(TRACKING)
+    subprocess.run([programs() / "pg_dump", "--format=custom", f"--file={whole}", uri], check=True)
+    half.write_bytes(whole.read_bytes()[:-100_000])
+
+    def judge(file: Path) -> str:
+        read = subprocess.run(
+            [programs() / "pg_restore", "--file=/dev/null", file], capture_output=True, text=True, check=False
+        )
+        listed = subprocess.run([programs() / "pg_restore", "--list", file], capture_output=True, text=True, check=True)
+        return backup_problem(listed.stdout, "own-a", str(file), ["notes"], read.stderr if read.returncode else "")
+
+    assert judge(whole) == ""
+    assert judge(half).startswith(f"[ADOPT_BACKUP] own-a: backup={half}. pg_restore: error: ")
 
 
 def test_users_have_a_schema_of_their_own(databases: Databases) -> None:

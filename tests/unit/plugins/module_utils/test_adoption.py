@@ -186,6 +186,7 @@ LISTING = """;
 
 
 def test_a_backup_holds_the_rows_of_every_table() -> None:
-    assert backup_problem(LISTING, ["experiments", "runs"]) == ""
-    assert backup_problem(LISTING, ["experiments", "spans"]) == "it lacks the rows of spans"
-    assert backup_problem("", ["runs"]) == "it lacks the rows of runs"
+    assert backup_problem(LISTING, "own-a", "/b/x.dump", ["experiments", "runs"], "") == ""
+    for listing, tables in ((LISTING, ["experiments", "spans"]), ("", ["spans"])):
+        sentence = backup_problem(listing, "own-a", "/b/x.dump", tables, "")
+        assert sentence.startswith("[ADOPT_BACKUP] own-a: backup=/b/x.dump. it lacks the rows of spans.")
