@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -223,6 +223,22 @@ def test_what_stays_is_said(
     """Rows, objects, a clean-up that did not end, an identity that may not delete."""
     one = leave(counts, answer, cleaned)
     assert finding in [entry["id"] for entry in one.findings]
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_store_that_refuses_to_delete_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: bool
+) -> None:
+    """MLflow reports success when S3 refuses single objects: what is still listed was kept."""
+    one, _events = client(tmp_path)
+    listings = iter([["run/a", "run/b"], ["run/a", "run/b"] if stays else []])
+    monkeypatch.setattr(one, "objects", lambda _path: iter(next(listings)))
+    monkeypatch.setattr(one, "repository", lambda: SimpleNamespace(delete_artifacts=lambda _path: None))
+    removed: dict[str, int] = {"objects": 0}
+    kept: list[str] = []
+    one.discard("run", removed, kept)
+    assert removed["objects"] == (0 if stays else 2)
+    assert kept == (["run: the store kept 2 of 2 objects"] if stays else [])
 
 
 def test_a_killed_client_is_a_finding_without_secret() -> None:
