@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.mlops.mlflow.benchmarks import picture, report
+from ansible_collections.mlops.mlflow.benchmarks.__main__ import PAGE, PICTURE, load_results
 from ansible_collections.mlops.mlflow.benchmarks.figures import Figure, Load, Results, Spread
 
 FAST = Figure("P1", "load mix", "quick start", "requests/s", [20.0, 30.0, 22.0], [10.0, 10.0, 20.0], 1.6)
@@ -140,3 +141,10 @@ def test_a_wider_factor_is_further_right() -> None:
 
 def test_results_survive_their_file() -> None:
     assert Results.from_json(results().to_json()) == results()
+
+
+def test_the_committed_page_is_what_the_committed_results_say() -> None:
+    committed = load_results()
+    page = PAGE.read_text(encoding="utf-8")
+    assert report.replace(page, committed) == page, "run make bench ARGS=--render"
+    assert picture.render(committed) == PICTURE.read_text(encoding="utf-8")
