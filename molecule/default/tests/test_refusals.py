@@ -115,7 +115,7 @@ def cases() -> Iterator[Any]:
             yield pytest.param(run, case, id=f"{run.name}-{case.name}")
 
 
-@pytest.mark.parametrize(("run", "case"), cases())
+@pytest.mark.parametrize(("run", "case"), list(cases()))
 def test_what_cannot_work_is_refused_in_one_sentence(seen: Callable[[Run], Seen], run: Run, case: Case) -> None:
     it, name = seen(run), run.host or case.name
     wanted = filled(case.sentence, name=name, **it.words)
