@@ -122,5 +122,5 @@ class Allowed:
 
 def allowed(*groups: str) -> list[Allowed]:
     """The entries of these groups of rehearsal.yml."""
-    content = yaml.safe_load(Path(__file__).with_name("rehearsal.yml").read_text(encoding="utf-8"))
+    content = yaml.safe_load(Path(__file__).with_name("vars").joinpath("rehearsal.yml").read_text(encoding="utf-8"))
     return [Allowed(**entry) for group in groups for entry in content[group]]

@@ -77,7 +77,7 @@ def test_an_entry_covers_what_it_says_and_no_more() -> None:
 
 
 def test_every_entry_has_a_reason_and_hides_no_change() -> None:
-    entries = plays.allowed("bare", "always")
+    entries = plays.allowed("bare", "every")
     assert entries
     assert [entry.task for entry in entries if len(entry.why) < 20] == []
     assert {entry.converge for entry in entries} == {"ok"}

@@ -76,7 +76,11 @@ def test_a_site_without_a_database_host_has_no_database_address() -> None:
 
 
 def test_every_server_tells_the_ports_of_its_slots() -> None:
-    hostvars = {"app1": {"mlflow_server_port_a": "7001"}, "app2": {"mlflow_server_port_b": 7002}, "edge1": {}}
+    hostvars: dict[str, dict[str, object]] = {
+        "app1": {"mlflow_server_port_a": "7001"},
+        "app2": {"mlflow_server_port_b": 7002},
+        "edge1": {},
+    }
     seen = topology(hostvars, "edge1", [], ["app1", "app2"], ["edge1"])
     assert [entry["ports"] for entry in seen["servers"]] == [[7001, 5002], [5001, 7002]]
     assert topology(hostvars, "app1", [], ["app1", "app2"], ["edge1"])["ports"] == [7001, 5002]
