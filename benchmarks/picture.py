@@ -62,7 +62,7 @@ def line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float =
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width:g}"{dashed}/>'
 
 
-def bar(figure: Figure, scale: Scale, y: float) -> list[str]:
+def ratio_bar(figure: Figure, scale: Scale, y: float) -> list[str]:
     """Label, bar from 1 to the median, range, and the goal as a diamond."""
     advantage = figure.advantage()
     if advantage is None:
@@ -108,7 +108,7 @@ def render(results: Results) -> str:
         parts.append(line(x, TOP - 4, x, foot, INK if tick == 1 else FAINT, 1.2 if tick == 1 else 1))
         parts.append(text(x, foot + 16, f"{tick:g}x", anchor="middle", size=11))
     for place, figure in enumerate(figures):
-        parts += bar(figure, scale, TOP + ROW * place)
+        parts += ratio_bar(figure, scale, TOP + ROW * place)
     middle = (LABELS + WIDTH - RIGHT) / 2
     parts.append(
         text(middle, foot + 34, "ratio to the alternative in the same round (logarithmic)", anchor="middle", size=12)

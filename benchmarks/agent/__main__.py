@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import load, machine, page
-from .http import Target
+from .client import Target
 
 READY_SECONDS = 600.0
 

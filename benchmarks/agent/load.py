@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import mix
-from .http import Connection, Target
+from .client import Connection, Target
 
 # An answer that takes longer counts as an error: nobody waits for it.
 PATIENCE_SECONDS = 60.0

@@ -8,7 +8,7 @@ import socket
 import ssl
 from urllib.parse import urljoin, urlsplit
 
-from .http import Target
+from .client import Target
 
 
 def references(html: str) -> list[str]:

@@ -10,11 +10,11 @@ the server (`systemd-run`, a unit whose name begins with `mlflow-probe-`: roles/
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import os
 import pwd
-import subprocess
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
@@ -94,6 +94,30 @@ def _as_user(name: str) -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": os.getgrouplist(name, user.pw_gid)}
 
 
+async def _talk(
+    command: Sequence[str], source: bytes, seconds: float, identity: Mapping[str, Any]
+) -> tuple[int | None, bytes, bytes]:
+    """Give the source to the command and return its exit code and what it said; end it when its time is over.
+
+    AnsibleModule.run_command knows no limit of time.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd="/",  # Python takes modules from the folder in which it is started
+        **identity,
+    )
+    try:
+        said, complained = await asyncio.wait_for(process.communicate(source), seconds)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    return process.returncode, said, complained
+
+
 def run(
     probe: ModuleType,
     request: Mapping[str, Any],
@@ -127,22 +151,21 @@ def run(
     wanted = [f"User={user}", *properties] if user else properties
     command = _command(python or sys.executable, sandbox, seconds, wanted)
     try:
-        done = subprocess.run(
-            command,
-            **({} if sandbox else _as_user(user)),
-            input=source.encode(),
-            cwd="/",  # Python takes modules from the folder in which it is started
-            capture_output=True,
-            timeout=seconds + (_SYSTEMD_SECONDS if sandbox else 0),
-            check=False,
+        status, said, complained = asyncio.run(
+            _talk(
+                command,
+                source.encode(),
+                seconds + (_SYSTEMD_SECONDS if sandbox else 0),
+                {} if sandbox else _as_user(user),
+            )
         )
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         return Outcome(timed_out=True)
     except KeyError:
         return Outcome(failure=f"there is no user {user} on this host")
     except OSError as error:
         return Outcome(failure=f"{command[0]} could not be started: {error.strerror}")
-    for line in reversed(done.stdout.decode(errors="replace").splitlines()):
+    for line in reversed(said.decode(errors="replace").splitlines()):
         if line.startswith(_MARK):
             try:
                 answer = json.loads(line.removeprefix(_MARK))
@@ -151,6 +174,6 @@ def run(
             if isinstance(answer, dict):
                 return Outcome(answer=answer)
     # systemd ends a unit that used up its time with a signal and says so only by the result.
-    if sandbox and done.returncode != 0 and not done.stderr.strip():
+    if sandbox and status != 0 and not complained.strip():
         return Outcome(timed_out=True)
-    return Outcome(failure=last_words(done.stderr.decode(errors="replace")) or f"it ended with {done.returncode}")
+    return Outcome(failure=last_words(complained.decode(errors="replace")) or f"it ended with {status}")

@@ -21,7 +21,7 @@ def fault(function: Callable[[Any], Iterator[Words | None]]) -> None:
     @contextmanager
     def made(host: Any) -> Iterator[Words]:
         steps = function(host)
-        words = next(steps) or {}
+        words = next(steps, None) or {}
         try:
             yield words
         finally:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.mlops.mlflow.benchmarks.agent import http, load, mix, page
+from ansible_collections.mlops.mlflow.benchmarks.agent import client, load, mix, page
 
 
 def requests_of(cycle: mix.Cycle) -> list[mix.Request]:
@@ -86,8 +86,8 @@ def test_quantiles(share: float, expected: float) -> None:
 
 
 def test_a_request_goes_over_the_wire_with_login_and_length() -> None:
-    target = http.Target("https://mlflow.example.com:8443", authorization="Basic abc")
-    head, _blank, body = http.render(target, "POST", "/x", {"a": 1}).partition(b"\r\n\r\n")
+    target = client.Target("https://mlflow.example.com:8443", authorization="Basic abc")
+    head, _blank, body = client.render(target, "POST", "/x", {"a": 1}).partition(b"\r\n\r\n")
     assert head.split(b"\r\n") == [
         b"POST /x HTTP/1.1",
         b"Host: mlflow.example.com:8443",
@@ -96,11 +96,11 @@ def test_a_request_goes_over_the_wire_with_login_and_length() -> None:
         b"Content-Length: 8",
     ]
     assert body == b'{"a": 1}'
-    assert b"Content-Length" not in http.render(http.Target("http://x"), "GET", "/", None)
+    assert b"Content-Length" not in client.render(client.Target("http://x"), "GET", "/", None)
 
 
 def test_a_head_is_read() -> None:
-    assert http.parse_head(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\nX-A: b: c\r\n\r\n") == (
+    assert client.parse_head(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\nX-A: b: c\r\n\r\n") == (
         404,
         {"content-length": "3", "x-a": "b: c"},
     )
@@ -171,7 +171,7 @@ def test_reads_are_counted_one_by_one(server: str) -> None:
 
 
 def test_an_error_ends_a_cycle_and_is_told(server: str) -> None:
-    sample = asyncio.run(load.run(http.Target(server), [mix.cycle("5", random.Random(1))], 1))
+    sample = asyncio.run(load.run(client.Target(server), [mix.cycle("5", random.Random(1))], 1))
     assert sample.requests == len(Fake.asked) == 17, "the first metric history is the 17th request"
     assert [error.split(" ")[:2] for error in sample.errors] == [["metrics/get-history:", "500"]]
 
@@ -184,6 +184,6 @@ def test_what_counts_begins_after_the_warm_up(server: str) -> None:
 
 
 def test_nobody_there_is_an_error_and_no_wait(server: str) -> None:
-    assert asyncio.run(load.wait_until_answered(http.Target(server), "/", 5)) < 5
+    assert asyncio.run(load.wait_until_answered(client.Target(server), "/", 5)) < 5
     with pytest.raises(TimeoutError, match="did not answer within 0 s"):
-        asyncio.run(load.wait_until_answered(http.Target("http://127.0.0.1:9"), "/", 0.2))
+        asyncio.run(load.wait_until_answered(client.Target("http://127.0.0.1:9"), "/", 0.2))

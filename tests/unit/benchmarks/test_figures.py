@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
