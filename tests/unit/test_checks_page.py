@@ -120,6 +120,7 @@ def test_the_page_of_a_module_renders(pages: Any, module: str) -> None:
     used = [task[f"mlops.mlflow.{module}"] for task in tasks if f"mlops.mlflow.{module}" in task]
     assert used
     for arguments in used:
+        arguments = arguments or {}
         assert set(arguments) <= set(options)
         assert {option for option, told in options.items() if told.get("required")} <= set(arguments)
 

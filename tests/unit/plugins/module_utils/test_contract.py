@@ -232,7 +232,7 @@ def test_a_good_host_passes() -> None:
         ({"listeners": [listener(5001, "python3", "alice")]}, {}, "[HOST_PORT_IN_USE] app1: port 5001 is taken by"),
         ({"listeners": [listener(5002, "")]}, {}, "[HOST_PORT_IN_USE] app1: port 5002 is taken by an unknown process"),
         ({"clock_offset": -95.2}, {}, "[HOST_CLOCK] app1: the clock is 95 s behind the controller's."),
-        ({"clock_offset": 3600.0}, {}, "[HOST_CLOCK] app1: the clock is 3600 s ahead of the controller's."),
+        ({"clock_offset": 3600.0}, {}, "[HOST_CLOCK] app1: the clock is 60 min ahead of the controller's."),
         (
             {"environment": "dev"},
             {},
