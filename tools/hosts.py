@@ -25,12 +25,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 RUN = Path(os.environ.get("MLOPS_HOSTS_RUN", "/run/mlops-hosts"))  # keys and known_hosts: what a client needs
 DISKS = Path(os.environ.get("MLOPS_HOSTS_STATE", "/var/lib/mlops-hosts"))  # one folder per host
+CLONE = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("MLOPS_HOSTS_CACHE", "/var/cache/mlops-hosts"))  # images, kept by `down`
 HOSTS_FILE = Path("/etc/hosts")
 
@@ -85,6 +86,7 @@ class Host:
     image: str  # as asked for, for example trixie
     lower: str  # the folder of the image that the disk stands on
     aliases: list[str] = field(default_factory=list)
+    owner: str = ""  # the clone whose driver started it last
 
     @property
     def folder(self) -> Path:
@@ -596,7 +598,7 @@ def up(name: str, address: str, image: str, aliases: list[str]) -> None:
             raise HostsError(
                 f"{name} exists with {host.address} and {host.image}: run `down {name}` first to change that."
             )
-        host.aliases = sorted(set(aliases))
+        host.aliases, host.owner = sorted(set(aliases)), str(CLONE)
         with locked("state"):
             check_request(name, address, known_hosts())
             RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -678,22 +680,37 @@ def list_hosts() -> None:
         print("\t".join([host.name, host.address, host.image, state, *host.aliases]))
 
 
+def of_others(hosts: Iterable[Host]) -> set[str]:
+    """The names of the hosts that another clone on this machine looks after."""
+    return {host.name for host in hosts if host.owner not in ("", str(CLONE))}
+
+
 def leaks() -> list[str]:
-    found = [
-        f"mount {line.split()[4]}"
-        for line in Path("/proc/self/mountinfo").read_text().splitlines()
-        if f" {DISKS}/" in line
-    ]
+    """What is left of this clone's hosts and of such that nobody looks after; the network, once no other clone has a host."""
+    others = of_others(known_hosts())
+
+    def ours(path: str) -> bool:
+        return path.startswith(f"{DISKS}/") and Path(path).relative_to(DISKS).parts[0] not in others
+
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    found = [f"mount {path}" for path in mounts if ours(path)]
     for folder in sorted(DISKS.glob("*")):
+        if folder.name in others:
+            continue
         host = Host(folder.name, "", "", "")
         found += [f"disk {folder}"]
         found += [f"control group {group}" for group in control_groups(host) if group.exists()]
         found += [f"process {pid} of {host.name}" for pid in (nspawn_pid(host), guest_init(host)) if pid]
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if f"--directory={DISKS}/" in (text := file.read_text()) and "systemd-nspawn" in text:
+            words = file.read_text().split("\0")
+            if any(ours(word.removeprefix("--directory=")) for word in words if word.startswith("--directory=")):
                 found.append(f"process {file.parent.name}: systemd-nspawn")
-    found += [f"bridge {BRIDGE}"] if Path(f"/sys/class/net/{BRIDGE}").exists() else []
+    return found if others else found + network_leaks()
+
+
+def network_leaks() -> list[str]:
+    found = [f"bridge {BRIDGE}"] if Path(f"/sys/class/net/{BRIDGE}").exists() else []
     found += [f"nft table inet {TABLE}"] if f"table inet {TABLE}" in run("nft", "list", "tables") else []
     found += [f"nft rule in {' '.join(rule[:3])}" for rule in our_rules()]
     found += [f"{HOSTS_FILE}: block of {MARK}"] if BLOCK_BEGIN in HOSTS_FILE.read_text() else []
@@ -716,7 +733,7 @@ def main() -> int:
     one.add_argument("name", nargs="*")
     one.add_argument("--all", action="store_true", help="every host")
     commands.add_parser("list", help="name, address, image, state and other names of each host")
-    commands.add_parser("leaks", help="show what is left on this machine; nothing may be after `down --all`")
+    commands.add_parser("leaks", help="show what this clone left on this machine; nothing may be after `down --all`")
     args = parser.parse_args()
     try:
         require_machine()

@@ -171,3 +171,12 @@ def test_no_mirror_has_its_name_in_the_driver() -> None:
     text = (ROOT / "tools" / "hosts.py").read_text()
     assert "http://" not in text
     assert "https://" not in text
+
+
+def test_what_another_clone_looks_after_is_no_leak_of_this_one() -> None:
+    made = [
+        hosts.Host("mine", "10.213.77.1", "trixie", "", owner=str(hosts.CLONE)),
+        hosts.Host("theirs", "10.213.77.2", "trixie", "", owner="/elsewhere"),
+        hosts.Host("older", "10.213.77.3", "trixie", ""),
+    ]
+    assert hosts.of_others(made) == {"theirs"}
