@@ -49,18 +49,24 @@ def playbook(number: int, folder: Path, **replaced: str) -> Path:
     return path
 
 
+def here(port: int, authorities: Path, place: str) -> dict[str, str]:
+    """What stands on this machine for the names of the page."""
+    return {
+        "https://mlflow.example.com": f"https://localhost:{port}",
+        "/etc/mlflow/ca.pem": str(authorities),
+        # A user whom every machine has.
+        "user: mlflow": "user: root",
+        "/srv/mlflow/artifacts": place,
+    }
+
+
 def test_a_place_an_address_and_a_server(tmp_path: Path, place: str) -> None:
     authority = Authority.make("test")
     file = authority.write(tmp_path / "ca.pem")
     with http_peer(mlflow(), context=server_context(authority, tmp_path, "localhost")) as port:
-        replaced = {
-            "https://mlflow.example.com": f"https://localhost:{port}",
-            "/etc/mlflow/ca.pem": str(file),
-            # A user whom every machine has.
-            "user: mlflow": "user: root",
-            "/srv/mlflow/artifacts": place,
-        }
-        played = play(tmp_path, playbook(0, tmp_path, **replaced), "-e", f"mlflow_admin_password='{PASSWORD}'")
+        played = play(
+            tmp_path, playbook(0, tmp_path, **here(port, file, place)), "-e", f"mlflow_admin_password='{PASSWORD}'"
+        )
     assert played.code == 0, played.output
     assert "admin sees 2 experiments" in played.output
     assert Path(place, ".mlops-mlflow/environment").read_text() == "prod"
@@ -72,13 +78,7 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, place: str) -> None:
     authority = Authority.make("test")
     file = authority.write(tmp_path / "ca.pem")
     with http_peer(mlflow(), context=server_context(authority, tmp_path, "other.example.com")) as port:
-        replaced = {
-            "https://mlflow.example.com": f"https://localhost:{port}",
-            "/etc/mlflow/ca.pem": str(file),
-            "user: mlflow": "user: root",
-            "/srv/mlflow/artifacts": place,
-        }
-        played = play(tmp_path, playbook(0, tmp_path, **replaced), "-e", "mlflow_admin_password=x")
+        played = play(tmp_path, playbook(0, tmp_path, **here(port, file, place)), "-e", "mlflow_admin_password=x")
     shown = next(line.strip() for line in PAGE.splitlines() if line.startswith("    [ENDPOINT_TLS_NAME]"))
     wanted = shown.partition(": https://")[2].partition("): ")[2].removesuffix(" ...")
     assert played.code == 2
@@ -95,7 +95,7 @@ def test_a_bucket(tmp_path: Path, store: Store) -> None:
         "ansible_python_interpreter=" + str(BIN / "python"),
     ]
     replaced = {"https://s3.example.com": store.url, "s3://acme-mlflow-prod": "s3://bucket"}
-    played = play(tmp_path, playbook(1, tmp_path, **replaced), *given)
+    played = play(tmp_path, playbook(1, tmp_path, **here(port, file, place)), *given)
     assert played.code == 0, played.output
     assert store.objects("mlflow") == {"mlflow/.mlops-mlflow/environment": b"prod"}
 
