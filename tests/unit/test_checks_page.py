@@ -95,7 +95,7 @@ def test_a_bucket(tmp_path: Path, store: Store) -> None:
         "ansible_python_interpreter=" + str(BIN / "python"),
     ]
     replaced = {"https://s3.example.com": store.url, "s3://acme-mlflow-prod": "s3://bucket"}
-    played = play(tmp_path, playbook(1, tmp_path, **here(port, file, place)), *given)
+    played = play(tmp_path, playbook(1, tmp_path, **replaced), *given)
     assert played.code == 0, played.output
     assert store.objects("mlflow") == {"mlflow/.mlops-mlflow/environment": b"prod"}
 
