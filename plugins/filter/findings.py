@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.mlops.mlflow.plugins.module_utils._adoption import UNRECORDED
+from ansible_collections.mlops.mlflow.plugins.module_utils._adoption import may_migrate
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import CRITICAL, PROMISE, UnknownFinding, render
 
 
@@ -36,8 +36,8 @@ def refused(results: Any, host: str, promise: str = PROMISE) -> list[str]:
         subject = item if isinstance(item, str) else item["subject"]
         backed_up = "" if isinstance(item, str) else item.get("backed_up", "")
         for found in result.get("findings", []):
-            if found["id"] == "DATABASE_SCHEMA_OLDER" and backed_up == (result["database"]["revision"] or UNRECORDED):
-                continue  # the migration step may bring exactly this schema to the release
+            if may_migrate(found["id"], result.get("database", {}).get("revision", ""), backed_up):
+                continue
             if found["severity"] == CRITICAL:
                 # Quotation marks would be escaped by whatever prints the sentence.
                 said_there = found["evidence"].rstrip(".").replace('"', "'")

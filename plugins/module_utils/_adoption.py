@@ -211,6 +211,14 @@ def records(databases: Sequence[Mapping[str, Any]], backup: str) -> list[dict[st
     return found
 
 
+def may_migrate(finding_id: str, revision: str, backed_up: str) -> bool:
+    """Whether a finding only says that the schema is older, and a backup holds exactly this revision: then it may be migrated.
+
+    `revision` is what the database records, empty if nothing; `backed_up` what `records` remembered of its backup.
+    """
+    return finding_id == "DATABASE_SCHEMA_OLDER" and backed_up == (revision or UNRECORDED)
+
+
 def backup_problem(listing: str, host: str, file: str, tables: Iterable[str], error: str) -> str:
     """One sentence if a backup cannot be read to its end or lacks rows of a table; otherwise nothing.
 
