@@ -141,10 +141,24 @@ def brought(site: Path, days: int) -> Iterator[None]:
         (site / "edge.key").write_bytes(key)
 
 
-def test_a_certificate_that_ends_soon_is_renewed_in_passing(
-    edge: checks.Edge, site: Path, playbook: Any, tell: Callable[[str, Writer], Outcome]
+def times(host: Any, unit: str) -> tuple[float, float]:
+    """When the present start of a unit began and when it was ready: seconds of the clock that all hosts here share."""
+    asked = (
+        "systemctl show --value --property=InactiveExitTimestampMonotonic --property=ActiveEnterTimestampMonotonic %s"
+    )
+    began, ready = sorted(int(line) / 1e6 for line in host.check_output(asked, unit).split())
+    return began, ready
+
+
+def test_a_certificate_that_ends_soon_and_a_setting_change_in_passing(
+    hosts: Mapping[str, Any],
+    slots: Any,
+    edge: checks.Edge,
+    site: Path,
+    playbook: Any,
+    tell: Callable[[str, Writer], Outcome],
 ) -> None:
-    """Verify and status say how few days are left; `site` with the next certificate costs no request."""
+    """Verify says how few days are left; `site` with the next certificate, and one server after the other, costs no request."""
     with brought(site, days=5):
         done = playbook("site", "--tags", "prepare,edge")
         assert done.returncode == 0, done.stdout[-3000:]
@@ -152,16 +166,21 @@ def test_a_certificate_that_ends_soon_is_renewed_in_passing(
         assert site_certificate.days_left(soon) <= 5
         done = playbook("verify")
         assert "VERIFY_CERTIFICATE_DAYS" in done.stdout, done.stdout[-3000:]
+    before = {name: slots(name)[0] for name in SERVERS}
     with Writer(edge) as writer:
         writer.wait_for(40)
-        done = playbook("site")
+        done = playbook("site", "-e", '{"mlflow_server_auth_cache_seconds": 6}')
         assert done.returncode == 0, done.stdout[-3000:]
         writer.wait_for(40)
+    outcome = tell("certificate renewed and both servers switched by site", writer)
+    assert outcome.failures == ()
+    after = {name: slots(name)[0] for name in SERVERS}
+    assert all({before[name], after[name]} == {"a", "b"} for name in SERVERS), (before, after)
+    first, second = (times(hosts[name], f"mlflow-server@{after[name]}") for name in SERVERS)
+    assert first[1] < second[0], "the second began before the first was ready"
     now = site_certificate.served(edge)
     assert now != soon
     assert site_certificate.days_left(now) > 30
-    outcome = tell("certificate renewed by site", writer)
-    assert outcome.failures == ()
     assert "VERIFY_CERTIFICATE_DAYS" not in playbook("verify").stdout
 
 
