@@ -1,0 +1,86 @@
+"""`make test` runs what needs no host beside what does, and ends with one verdict."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+STAGES = ("setup", "lint", "sanity", "units", "scenario", "hosts")
+
+
+@pytest.fixture
+def tools(tmp_path: Path, repository: Path) -> Path:
+    """The tool among stages that do nothing but say their name."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for name in ("test", "lib.sh"):
+        (folder / name).write_bytes((repository / "tools" / name).read_bytes())
+    (folder / "test").chmod(0o755)
+    for name in STAGES:
+        behave(folder, name, 'printf "%s %s\\n" "${0##*/}" "$*"' if name != "hosts" else ":")
+    return folder
+
+
+def behave(tools: Path, name: str, commands: str) -> None:
+    """A stage that does this."""
+    path = tools / name
+    path.write_text(f"#!/bin/sh\n{commands}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+def run(tools: Path) -> subprocess.CompletedProcess[str]:
+    """What `make test` does."""
+    return subprocess.run([str(tools / "test")], capture_output=True, text=True, timeout=60, check=False)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the tool asks for root")
+
+
+@needs_root
+def test_every_stage_runs_and_says_whose_lines_they_are(tools: Path) -> None:
+    done = run(tools)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "6 passed, 0 failed"
+    assert "scenario-default| scenario default --tarball\n" in done.stdout
+    assert "units| units development\n" in done.stdout
+
+
+@needs_root
+def test_a_stage_that_fails_ends_its_lane_and_the_run(tools: Path) -> None:
+    behave(tools, "sanity", "echo broken >&2; exit 3")
+    done = run(tools)
+    assert done.returncode == 1
+    assert "sanity| broken\n== sanity: FAILED after 0 s (exit code 3)\n" in done.stdout
+    assert "units" not in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(" passed, 1 failed")
+
+
+@needs_root
+def test_the_other_lane_begins_nothing_more(tools: Path) -> None:
+    """The stage on hosts fails while lint still runs: lint is let to its end, sanity does not begin."""
+    behave(tools, "lint", f"until [ -e {tools}/failed ]; do sleep 0.05; done; sleep 0.5")
+    behave(tools, "scenario", f"touch {tools}/failed; exit 1")
+    done = run(tools)
+    assert done.returncode == 1
+    assert "== lint: passed" in done.stdout
+    assert "sanity" not in done.stdout
+
+
+@needs_root
+def test_what_is_left_behind_fails(tools: Path) -> None:
+    behave(tools, "hosts", f"cat {tools}/left 2>/dev/null || true")
+    behave(tools, "units", f"echo mount of a host >{tools}/left")
+    done = run(tools)
+    assert done.returncode == 1
+    assert "leaks| Left behind:\nleaks| mount of a host\n" in done.stdout
+
+
+@needs_root
+def test_what_this_machine_lacks_is_skipped_and_counted(tools: Path) -> None:
+    behave(tools, "units", "echo no PostgreSQL; exit 77")
+    done = run(tools)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "5 passed, 0 failed, 1 skipped"
