@@ -167,7 +167,7 @@ def test_a_certificate_that_ends_soon_and_a_setting_change_in_passing(
         done = playbook("verify")
         assert "VERIFY_CERTIFICATE_DAYS" in done.stdout, done.stdout[-3000:]
     before = {name: slots(name)[0] for name in SERVERS}
-    with Writer(edge) as writer:
+    with Writer(edge, pause=0.2) as writer:
         writer.wait_for(40)
         done = playbook("site", "-e", '{"mlflow_server_auth_cache_seconds": 6}')
         assert done.returncode == 0, done.stdout[-3000:]

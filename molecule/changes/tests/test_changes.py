@@ -120,7 +120,7 @@ def change(site: Site) -> Callable[..., Round]:
         (before,) = checks.live_slots(site.host)
         cursor = site.cursor()
         # As long as MLflow's client waits.
-        with Writer(writing, threads=3, timeout=120) as writer:
+        with Writer(writing, threads=3, pause=0.2, timeout=120) as writer:
             writer.wait_for(20)
             converge, done = site.play()
             assert converge.returncode == 0, converge.stdout[-3000:]
