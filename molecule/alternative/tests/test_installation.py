@@ -284,7 +284,7 @@ def test_verify_is_green_from_each_server(playbook: Any, server: str) -> None:
     done = playbook("verify", "--limit", f"localhost,{server}")
     assert done.returncode == 0, done.stdout[-3000:]
     assert f"{server} " in done.stdout.rpartition("PLAY RECAP")[2]
-    assert "FAILED" not in done.stdout
+    assert not re.search(r"FAILED(?! - RETRYING)", done.stdout)
     assert "changed=0" in done.stdout
 
 
