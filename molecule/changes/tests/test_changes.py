@@ -109,8 +109,8 @@ def user(edge: checks.Edge) -> checks.Edge:
     return someone
 
 
-@pytest.fixture(scope="module")
-def change(site: Site) -> Callable[..., Round]:
+@pytest.fixture
+def change(site: Site, capsys: pytest.CaptureFixture[str]) -> Callable[..., Round]:
     """Changes variables under a writing client, and compares what --check said with what then happened."""
 
     def make(writing: checks.Edge, **variables: Any) -> Round:
@@ -130,7 +130,8 @@ def change(site: Site) -> Callable[..., Round]:
         expected = plays.allowed("every")
         found = [str(one) for one in plays.differences(said, done) if not any(entry.covers(one) for entry in expected)]
         assert found == [], "check mode was wrong"
-        print(f"{', '.join(variables)}: {jobs}, slot {before} -> {after}; {writer.outcome}")
+        with capsys.disabled():
+            print(f"\n{', '.join(variables)}: {jobs}, slot {before} -> {after}; {writer.outcome}")
         return Round(jobs, writer.outcome, (before, after))
 
     return make
