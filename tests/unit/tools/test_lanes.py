@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,14 @@ def behave(tools: Path, name: str, commands: str) -> None:
 def run(tools: Path) -> subprocess.CompletedProcess[str]:
     """What `make test` does."""
     return subprocess.run([str(tools / "test")], capture_output=True, text=True, timeout=60, check=False)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """For at most half a minute."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the tool asks for root")
@@ -84,3 +94,25 @@ def test_what_this_machine_lacks_is_skipped_and_counted(tools: Path) -> None:
     done = run(tools)
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "5 passed, 0 failed, 1 skipped"
+
+
+@needs_root
+def test_a_lane_that_was_ended_is_no_success(tools: Path) -> None:
+    """Its stages that never began must not look like a shorter test."""
+    behave(tools, "lint", "kill -- -$(ps -o pgid= -p $$ | tr -d ' ')")
+    done = run(tools)
+    assert done.returncode == 1
+    assert "a lane that was ended" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(", 1 failed")
+
+
+@needs_root
+def test_whoever_ends_the_test_ends_its_stages(tools: Path) -> None:
+    for name in ("lint", "scenario"):
+        behave(tools, name, f"echo $$ >{tools}/{name}.pid; exec sleep 300")
+    with subprocess.Popen([str(tools / "test")], stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: all((tools / f"{name}.pid").exists() for name in ("lint", "scenario")))
+        process.terminate()
+        assert process.wait(timeout=30) == 130
+    stages = [Path("/proc", (tools / f"{name}.pid").read_text().strip()) for name in ("lint", "scenario")]
+    wait_until(lambda: not any((stage / "cmdline").exists() and (stage / "cmdline").read_bytes() for stage in stages))
