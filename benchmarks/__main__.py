@@ -20,7 +20,7 @@ from pathlib import Path
 from ansible_collections.mlops.mlflow.benchmarks import picture, report
 from ansible_collections.mlops.mlflow.benchmarks.figures import Results
 from ansible_collections.mlops.mlflow.benchmarks.host import HERE, ROOT, Failed, Host
-from ansible_collections.mlops.mlflow.benchmarks.measures import Bench, Size, say
+from ansible_collections.mlops.mlflow.benchmarks.measures import PASSWORD, Bench, Size, say
 
 RESULTS = HERE / "results.json"
 PAGE = ROOT / "docs/explanation/performance.md"
@@ -69,7 +69,7 @@ def measure(host: Host, size: Size, only: set[str], minutes: int) -> Results:
     host.up()
     host.play("site.yml")
     say("== What is used otherwise is installed beside it")
-    host.play(str(HERE / "variants.yml"))
+    host.play(str(HERE / "variants.yml"), "--extra-vars", f"bench_password={PASSWORD}")
     bench = Bench(host, size)
     bench.all(only, deadline)
     version = host.ssh("readlink /opt/mlflow/current").strip().rpartition("/")[2].partition("-")[0]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -93,8 +93,9 @@ def choice_problems(choices: Mapping[str, Any], unknown: Iterable[Mapping[str, s
     port = int(choices.get("https_port") or 0)
     if not 1 <= port <= 65535:
         refuse("CHOICE_PORT", "https_port", "Ports go from 1 to 65535")
-    elif port in (5001, 5002, 5432):
-        refuse("CHOICE_PORT", "https_port", "5001, 5002 and 5432 belong to the servers and the database")
+    elif port in (taken := [int(one) for one in choices.get("service_ports", ())]):
+        named = f"{', '.join(map(str, taken[:-1]))} and {taken[-1]}"
+        refuse("CHOICE_PORT", "https_port", f"{named} belong to the servers and the database")
     elif port == 80:
         refuse("CHOICE_PORT", "https_port", "80 is for those who forget the s of https, and leads them to this one")
 
@@ -243,12 +244,9 @@ def reach_problems(answer: Mapping[str, Any], way: Mapping[str, Any], host: str)
 
 SUPPORTED = {"debian": {"12": "3.11", "13": "3.13"}}
 RELEASE_MB = 900
-# Who may listen on a port: it is then judged by the role that owns the service.
-_OURS: dict[str, dict[int, tuple[str, ...]]] = {
-    "database": {5432: ("postgres",)},
-    "edge": {80: ("nginx",)},
-    "server": {5001: (), 5002: ()},
-}
+# Who may listen on the ports of a concern: it is then judged by the role that owns the service. A server is no program of a name of
+# its own: it is told by its user.
+_OURS: dict[str, tuple[str, ...]] = {"database": ("postgres",), "edge": ("nginx",), "server": ()}
 
 
 _SHARED = ("nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "gfs2", "ocfs2", "9p", "afs", "glusterfs", "virtiofs")
@@ -265,13 +263,8 @@ def _span(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
-def _ports(concerns: Iterable[str], https_port: int) -> dict[int, tuple[str, ...]]:
-    wanted: dict[int, tuple[str, ...]] = {}
-    for concern in concerns:
-        wanted.update(_OURS[concern])
-        if concern == "edge":
-            wanted[https_port] = ("nginx",)
-    return wanted
+def _ports(concerns: Iterable[str], ports: Mapping[str, Sequence[int | str]]) -> dict[int, tuple[str, ...]]:
+    return {int(port): _OURS[concern] for concern in concerns for port in ports[concern]}
 
 
 def host_problems(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str) -> list[str]:
@@ -337,7 +330,7 @@ def host_problems(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str)
             f"There are {wanted['server_count']} servers, and on this host that directory is on a local disk ({kind or 'unknown'})",
         )
 
-    ports = _ports(concerns, int(wanted["https_port"]))
+    ports = _ports(concerns, wanted["ports"])
     said: set[tuple[int, str]] = set()
     for listener in info["listeners"]:
         port, process, user = (

@@ -64,6 +64,13 @@ REGISTERED = (
         "Bring one that has the names, or change mlflow_domain.",
     ),
     Finding(
+        "CERT_AUTHORITY_KEY",
+        CRITICAL,
+        "A certificate that was brought does not name the key of its authority",
+        "It lacks the extension Authority Key Identifier, without which strict clients (Python 3.13 and newer) refuse it.",
+        "Have it issued again with the extension (OpenSSL: authorityKeyIdentifier=keyid).",
+    ),
+    Finding(
         "CERT_CHAIN_INCOMPLETE",
         CRITICAL,
         "A certificate that was brought leads to no known authority",

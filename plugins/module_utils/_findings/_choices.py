@@ -46,7 +46,7 @@ REGISTERED = (
         "CHOICE_PORT",
         CRITICAL,
         "A port is out of range or taken by another part of the installation",
-        "TCP ports go from 1 to 65535; 80 leads to HTTPS, and 5001, 5002 and 5432 belong to the servers and the database.",
+        "TCP ports go from 1 to 65535; 80 leads to HTTPS, and those of the servers' slots and of PostgreSQL are taken.",
         "Set it to another port.",
     ),
     Finding(

@@ -46,7 +46,9 @@ class Pair:
         return self.key.private_bytes(*form).decode()
 
 
-def issue(name: str, issuer: Pair | None = None, *, ca: bool = False, days: int = 30) -> Pair:
+def issue(
+    name: str, issuer: Pair | None = None, *, ca: bool = False, days: int = 30, names_authority: bool = True
+) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
@@ -59,6 +61,9 @@ def issue(name: str, issuer: Pair | None = None, *, ca: bool = False, days: int 
         .not_valid_after(NOW + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     )
+    if issuer and names_authority:
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
     if not ca:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     return Pair(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
@@ -75,6 +80,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     root, other = issue("root", ca=True), issue("other root", ca=True)
     middle = issue("middle", root, ca=True)
     leaf, star = issue("mlflow.test", middle), issue("*.test", root)
+    plain = issue("mlflow.test", root, names_authority=False)
 
     def ours(authority: Pair, key: Pair | None = None) -> dict[str, Any]:
         return {
@@ -109,6 +115,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         "ended": {**wanted(), **brought("ended", (old := issue("mlflow.test", root, days=-1)).pem, old.key_pem)},
         "mismatch": {**wanted(), **brought("mismatch", leaf.pem + middle.pem, other.key_pem)},
         "uncovered": {**wanted(dns=["mlflow.test", "a.b.test"]), **brought("uncovered", star.pem, star.key_pem)},
+        "authority_key": {**wanted(), **brought("authority_key", plain.pem, plain.key_pem)},
         "chain": {**wanted(), **brought("chain", leaf.pem, leaf.key_pem)},
     }
     (home / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
@@ -139,6 +146,11 @@ def test_what_can_work_passes(played: Played, host: str) -> None:
         ("ended", "CERT_EXPIRED", "ended on"),
         ("mismatch", "CERT_KEY_MISMATCH", "is the key of another certificate"),
         ("uncovered", "CERT_NAME_NOT_COVERED", "is valid for DNS:*.test and not for DNS:a.b.test"),
+        (
+            "authority_key",
+            "CERT_AUTHORITY_KEY",
+            "has no Authority Key Identifier, and clients on Python 3.13 and newer",
+        ),
         ("chain", "CERT_CHAIN_INCOMPLETE", "Append the intermediate certificates"),
     ],
 )

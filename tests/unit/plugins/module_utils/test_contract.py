@@ -19,6 +19,7 @@ CHOICES: dict[str, Any] = {
     "environment": "prod",
     "domain": "mlflow.example.com",
     "https_port": 443,
+    "service_ports": [5001, 5002, 5432],
     "auth": "basic",
     "admin_username": "admin",
     "user": "mlflow",
@@ -53,6 +54,10 @@ def test_good_choices_pass() -> None:
         ({"https_port": 0}, "[CHOICE_PORT] app1: mlflow_https_port=0. Ports go from 1 to 65535."),
         ({"https_port": "65536"}, "[CHOICE_PORT]"),
         ({"https_port": 5432}, "[CHOICE_PORT] app1: mlflow_https_port=5432. 5001, 5002 and 5432 belong to"),
+        (
+            {"https_port": 7001, "service_ports": [7001, 7002, 6432]},
+            "[CHOICE_PORT] app1: mlflow_https_port=7001. 7001, 7002 and 6432 belong to",
+        ),
         (
             {"install_dir": "opt/mlflow"},
             "[CHOICE_PATH] app1: mlflow_install_dir=opt/mlflow. It must be an absolute path.",
@@ -163,6 +168,7 @@ INFO: dict[str, Any] = {
     "python_apt": True,
     "releases": [],
 }
+PORTS = {"server": [5001, 5002], "database": [5432], "edge": [80, 443]}
 WANTED: dict[str, Any] = {
     "concerns": ["database", "server", "edge"],
     "memory_minimum_mb": 1800,
@@ -171,6 +177,7 @@ WANTED: dict[str, Any] = {
     "environment": "prod",
     "domain": "mlflow.example.com",
     "https_port": 443,
+    "ports": PORTS,
     "artifact_uri": "/srv/mlflow/artifacts",
     "install_dir": "/opt/mlflow",
     "config_dir": "/etc/mlflow",
@@ -226,7 +233,17 @@ def test_a_good_host_passes() -> None:
             {},
             "[HOST_PORT_IN_USE] app1: port 443 is taken by apache2 (process 42, user root).",
         ),
-        ({"listeners": [listener(8443, "caddy")]}, {"https_port": 8443}, "[HOST_PORT_IN_USE] app1: port 8443 is taken"),
+        (
+            {"listeners": [listener(8443, "caddy")]},
+            {"https_port": 8443, "ports": {**PORTS, "edge": [80, 8443]}},
+            "[HOST_PORT_IN_USE] app1: port 8443 is taken",
+        ),
+        # The site's own ports, not those that nobody changed.
+        (
+            {"listeners": [listener(5001, "python3", "alice"), listener(7001, "python3", "alice")]},
+            {"ports": {**PORTS, "server": [7001, 7002]}},
+            "[HOST_PORT_IN_USE] app1: port 7001 is taken by python3 (process 42, user alice).",
+        ),
         ({"listeners": [listener(80, "lighttpd")]}, {}, "[HOST_PORT_IN_USE] app1: port 80 is taken by lighttpd"),
         ({"listeners": [listener(5432, "mysqld")]}, {}, "[HOST_PORT_IN_USE] app1: port 5432 is taken by mysqld"),
         ({"listeners": [listener(5001, "python3", "alice")]}, {}, "[HOST_PORT_IN_USE] app1: port 5001 is taken by"),
