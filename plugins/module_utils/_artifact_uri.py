@@ -15,11 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import unquote
 
-# Known to MLflow, not yet to this collection: refused with another sentence than a typo.
-_LATER = (
-    "gs",
-    "wasbs",
-    "abfss",
+# Known to MLflow and not to this collection: refused with another sentence than a typo.
+_FOREIGN = (
     "r2",
     "b2",
     "ftp",
@@ -60,11 +57,23 @@ _NOT_A_STORE = (
 )
 # Emptied or hidden from the service: nothing that is meant to stay may lie there.
 _FLEETING = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp", "/home", "/root")
+_USABLE = "use an absolute path, or a bucket such as s3://bucket/prefix (also gs, wasbs and abfss)"
 # What is suggested where nothing of the given value can stay.
 _USUAL = "/srv/mlflow/artifacts"
 # A bucket's address on the web, as consoles show it: the bucket in the host's name, or first in the path.
 _AWS_HOST = re.compile(r"(?:(?P<bucket>[a-z0-9.-]+)\.)?s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_GCS_HOST = re.compile(r"(?:(?P<bucket>[a-z0-9._-]+)\.)?storage\.(?:cloud\.google|googleapis)\.com")
+_AZURE_HOST = re.compile(
+    r"(?P<account>[a-z0-9]{3,24})\.(?P<service>blob|dfs)\.(?P<suffix>core\.(?:windows\.net|chinacloudapi\.cn|usgovcloudapi\.net))"
+)
+# Which of an Azure account's services a scheme speaks with; MLflow takes the name of it from the URI.
+_AZURE_SERVICE = {"wasbs": "blob", "abfss": "dfs"}
+_S3_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# With dots it is a domain, and longer: https://cloud.google.com/storage/docs/buckets#naming
+_GCS_BUCKET = re.compile(
+    r"(?=.{3,222}$)[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?)*"
+)
+_CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*")
 _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
@@ -86,11 +95,14 @@ class ArtifactUriError(ValueError):
 class ArtifactUri:
     """A place for artifacts that this collection can look after."""
 
-    kind: str  # "directory" or "s3"
+    kind: str  # "directory", "s3", "gcs" or "azure"
     uri: str  # as MLflow gets it
     path: str = ""  # of a directory
-    bucket: str = ""  # of S3
-    prefix: str = ""  # of S3, without a slash at its ends
+    bucket: str = ""  # or container
+    prefix: str = ""  # in the bucket, without a slash at its ends
+    account: str = ""  # of Azure's storage
+    dns_suffix: str = ""  # of that account, behind the name of the service: "core.windows.net"
+    scheme: str = ""  # "s3", "gs", "wasbs" or "abfss"; a directory has none
 
     def to_dict(self) -> dict[str, Any]:
         """As templates see it."""
@@ -101,7 +113,7 @@ def parse(uri: str) -> ArtifactUri:
     """Understand `uri` or refuse it.
 
     Returns:
-        A directory (an absolute path) or an S3 place (bucket and prefix).
+        A directory (an absolute path), or a bucket or container with a prefix.
 
     Raises:
         ArtifactUriError: it cannot be used; `suggestion` holds what may have been meant.
@@ -131,18 +143,20 @@ def _parse(uri: str) -> ArtifactUri:
         raise _Refused(f"'{uri}': a directory is an absolute path, without file://.")
     if scheme == "s3":
         return _s3(uri, rest)
+    if scheme == "gs":
+        return _gcs(uri, rest)
+    if scheme in _AZURE_SERVICE:
+        return _azure(uri, scheme, rest)
     if scheme in _MEANT:
         raise _Refused(f"MLflow has no scheme {scheme}://; what it calls {_MEANT[scheme]}:// may be meant.")
-    if scheme in _LATER:
-        raise _Refused(
-            f"{scheme}:// is not looked after by this release of mlops.mlflow: use an absolute path or s3://bucket/prefix."
-        )
-    raise _Refused(f"MLflow has no scheme {scheme}://: use an absolute path or s3://bucket/prefix.")
+    if scheme in _FOREIGN:
+        raise _Refused(f"{scheme}:// is not looked after by mlops.mlflow: {_USABLE}.")
+    raise _Refused(f"MLflow has no scheme {scheme}://: {_USABLE}.")
 
 
 def _refuse_characters(uri: str) -> None:
     if not uri:
-        raise _Refused("The artifact URI is empty: use an absolute path or s3://bucket/prefix.")
+        raise _Refused(f"The artifact URI is empty: {_USABLE}.")
     if any(character.isspace() or not character.isprintable() for character in uri):
         raise _Refused(f"{uri!r} holds a blank or an invisible character: MLflow would take it as part of the name.")
     for character, effect in {
@@ -175,17 +189,63 @@ def _directory(uri: str) -> ArtifactUri:
     return ArtifactUri(kind="directory", uri=path, path=path)
 
 
-def _s3(uri: str, rest: str) -> ArtifactUri:
-    bucket, _slash, prefix = rest.partition("/")
-    if not _BUCKET.fullmatch(bucket) or ".." in bucket or _IPV4.fullmatch(bucket):
-        raise _Refused(
-            f"'{uri}' has no valid bucket name ('{bucket}'): 3 to 63 lower-case letters, digits, dots and dashes."
-        )
+def _prefix(uri: str, prefix: str) -> str:
+    """Return the prefix as it begins the names of objects."""
     prefix = prefix.removesuffix("/")
     if not prefix:
         raise _Refused(f"'{uri}' has no prefix, and MLflow would fill the root of the bucket.")
     _refuse_parts(uri, prefix.split("/"))
-    return ArtifactUri(kind="s3", uri=f"s3://{bucket}/{prefix}", bucket=bucket, prefix=prefix)
+    for character in "*$":
+        if character in prefix:
+            raise _Refused(f"'{uri}' holds '{character}': in a policy it would stand for other places as well.")
+    return prefix
+
+
+def _s3(uri: str, rest: str) -> ArtifactUri:
+    bucket, _slash, prefix = rest.partition("/")
+    if not _S3_BUCKET.fullmatch(bucket) or ".." in bucket or _IPV4.fullmatch(bucket):
+        raise _Refused(
+            f"'{uri}' has no valid bucket name ('{bucket}'): 3 to 63 lower-case letters, digits, dots and dashes."
+        )
+    prefix = _prefix(uri, prefix)
+    return ArtifactUri(kind="s3", uri=f"s3://{bucket}/{prefix}", bucket=bucket, prefix=prefix, scheme="s3")
+
+
+def _gcs(uri: str, rest: str) -> ArtifactUri:
+    bucket, _slash, prefix = rest.partition("/")
+    if not _GCS_BUCKET.fullmatch(bucket) or _IPV4.fullmatch(bucket):
+        raise _Refused(
+            f"'{uri}' has no valid bucket name ('{bucket}'): 3 to 63 lower-case letters, digits, dots, dashes and underscores."
+        )
+    prefix = _prefix(uri, prefix)
+    return ArtifactUri(kind="gcs", uri=f"gs://{bucket}/{prefix}", bucket=bucket, prefix=prefix, scheme="gs")
+
+
+def _azure(uri: str, scheme: str, rest: str) -> ArtifactUri:
+    authority, _slash, prefix = rest.partition("/")
+    container, _at, host = authority.partition("@")
+    found = _AZURE_HOST.fullmatch(host)
+    if not found or found["service"] != _AZURE_SERVICE[scheme]:
+        raise _Refused(
+            f"'{uri}' does not name a storage account: {scheme}://container@account.{_AZURE_SERVICE[scheme]}.core.windows.net/prefix"
+            " is needed (core.chinacloudapi.cn and core.usgovcloudapi.net are known as well)."
+        )
+    if not _CONTAINER.fullmatch(container):
+        raise _Refused(
+            f"'{uri}' has no valid container name ('{container}'): 3 to 63 lower-case letters, digits and single dashes."
+        )
+    prefix = _prefix(uri, prefix)
+    if any(part.endswith(".") for part in prefix.split("/")):
+        raise _Refused(f"'{uri}' has a part that ends with a dot, which Azure drops.")
+    return ArtifactUri(
+        kind="azure",
+        uri=f"{scheme}://{container}@{host}/{prefix}",
+        bucket=container,
+        prefix=prefix,
+        account=found["account"],
+        dns_suffix=found["suffix"],
+        scheme=scheme,
+    )
 
 
 # ----- what may have been meant
@@ -212,14 +272,31 @@ def _guess(uri: str) -> str:
     scheme = _MEANT.get(scheme, scheme)
     if scheme == "file":
         return _guess_file(matched[2], rest)
-    if scheme in ("http", "https") and (found := _AWS_HOST.fullmatch(rest.partition("/")[0].lower())):
-        path = rest.partition("/")[2]
-        scheme, rest = "s3", f"{found['bucket']}/{path}" if found["bucket"] else path
-    if scheme != "s3":
-        return ""  # somebody else's scheme, or one that later releases look after
+    if scheme in ("http", "https"):
+        scheme, rest = _guess_console(rest)
     bucket, _slash, prefix = rest.partition("/")
-    bucket = bucket.lower().replace("_", "-")
-    return f"s3://{bucket}/{_without_detours(prefix) or 'mlflow'}"
+    bucket = bucket.lower()
+    if scheme != "gs":
+        bucket = bucket.replace("_", "-")
+    if scheme in _AZURE_SERVICE:
+        bucket = re.sub(r"\.(blob|dfs)\.core\.", f".{_AZURE_SERVICE[scheme]}.core.", bucket)
+        prefix = re.sub(r"\.+(?=/|$)", "", prefix)
+    elif scheme not in ("s3", "gs"):
+        return ""  # somebody else's scheme
+    prefix = _without_detours(re.sub(r"[*$]", "", prefix))
+    return f"{scheme}://{bucket}/{prefix or 'mlflow'}"
+
+
+def _guess_console(rest: str) -> tuple[str, str]:
+    """Return scheme and rest of the place whose address on the web this is; empty if it is none that is known."""
+    host, _slash, path = rest.partition("/")
+    for scheme, known in (("s3", _AWS_HOST), ("gs", _GCS_HOST)):
+        if found := known.fullmatch(host.lower()):
+            return scheme, f"{found['bucket']}/{path}" if found["bucket"] else path
+    if found := _AZURE_HOST.fullmatch(host.lower()):
+        container, _slash, path = path.partition("/")
+        return ("wasbs" if found["service"] == "blob" else "abfss"), f"{container}@{host}/{path}"
+    return "", ""
 
 
 def _guess_file(slashes: str, rest: str) -> str:

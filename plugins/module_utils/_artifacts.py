@@ -15,10 +15,13 @@ from typing import Any
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUri, ArtifactUriError
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import find, report
 
+# Kinds of places that the probe can ask.
+ASKED = ("directory", "s3")
 # What the steps are called in a sentence.
 _DOING = {
     "prepare": "preparing the request",
     "find": "looking for it",
+    "look": "looking at the bucket",
     "list": "listing",
     "read": "reading",
     "put": "writing",
@@ -91,6 +94,12 @@ def refuse(error: ArtifactUriError, host: str) -> dict[str, str]:
     """Return the finding of a URI that cannot be used."""
     fix = f"Set mlflow_artifact_uri to {error.suggestion}." if error.suggestion else ""
     return report("ARTIFACT_URI", host=host, summary=error.reason, fix=fix)
+
+
+def refuse_kind(asked: Asked) -> dict[str, str]:
+    """Return the finding of a place that the check cannot ask."""
+    summary = f"{asked.place.uri}: directories and S3 buckets are asked, {asked.place.scheme}:// is not."
+    return report("ARTIFACT_URI", host=asked.host, summary=summary)
 
 
 def silent(reason: str, asked: Asked) -> dict[str, str]:

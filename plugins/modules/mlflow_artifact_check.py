@@ -64,6 +64,8 @@ def main() -> None:
     asked = _artifacts.Asked(
         host, place, given["environment"], given["endpoint_url"], given["region"], given["ca_file"]
     )
+    if place.kind not in _artifacts.ASKED:
+        _check.finish(module, [_artifacts.refuse_kind(asked)], place=place.to_dict(), suggestion="", steps=[])
     outcome = _ask(module, place, seconds)
     reason = _check.no_answer(outcome, seconds)
     findings = [_artifacts.silent(reason, asked)] if reason else _artifacts.judge(outcome.answer, asked)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import Server, running_server
+from ansible_collections.mlops.mlflow.tests.unit.support.s3 import Store
+from ansible_collections.mlops.mlflow.tests.unit.support.seaweedfs import running_seaweedfs
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +23,13 @@ def postgresql() -> Iterator[Server]:
     """A real PostgreSQL server, started once a session: .dsn(), .uri(), .connect(), .execute(), .database()."""
     with running_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[Store]:
+    """A real S3 and IAM server that enforces, started once a session: .url, .admin, .users, .user(), .client()."""
+    with running_seaweedfs() as store:
+        yield store
 
 
 @pytest.fixture

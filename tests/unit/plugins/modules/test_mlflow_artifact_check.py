@@ -95,9 +95,20 @@ def test_a_uri_that_mlflow_would_get_wrong_is_refused_with_the_right_one() -> No
     assert answer["suggestion"] == "s3://bucket/mlflow"
 
 
-@pytest.mark.parametrize("uri", ["gs://bucket/x", "wasbs://c@a.blob.core.windows.net/x", "abfss://c@a/x"])
-def test_stores_of_later_releases_are_refused_in_words(uri: str) -> None:
-    one(check(uri), "ARTIFACT_URI", "is not looked after by this release of mlops.mlflow")
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "gs://bucket/x",
+        "wasbs://data@account.blob.core.windows.net/x",
+        "abfss://data@account.dfs.core.windows.net/x",
+    ],
+)
+def test_a_store_that_is_not_asked_is_said_in_words(uri: str) -> None:
+    one(check(uri), "ARTIFACT_URI", f"{uri}: directories and S3 buckets are asked, ")
+
+
+def test_a_scheme_of_mlflow_that_nobody_looks_after_is_refused_in_words() -> None:
+    one(check("hdfs://host/x"), "ARTIFACT_URI", "is not looked after by mlops.mlflow")
 
 
 # ----- S3, live

@@ -1,0 +1,132 @@
+"""SeaweedFS: an S3, IAM and STS server that really enforces policies, with their conditions. Each start has ports and a folder of its own.
+
+What it lacks and what AWS does otherwise is what `s3.py` (moto) is for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from ansible_collections.mlops.mlflow.tests.unit.support.environments import weed
+from ansible_collections.mlops.mlflow.tests.unit.support.peers import LOOPBACK, free_port
+from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import end_with_parent
+from ansible_collections.mlops.mlflow.tests.unit.support.s3 import Keys, Store, usual_users
+
+ADMIN = Keys("administrator", "Administrators0Secret0Of0Forty0Letters00")
+# Every port that it would bind, also those of what nobody asked for; 0 leaves one out.
+_PORTS = (
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "s3.port",
+    "s3.port.grpc",
+)
+_SETTINGS = (
+    "-filer",
+    "-s3",
+    "-s3.iam.readOnly=false",
+    # A bucket that is missing must be missing for administrators as well.
+    "-s3.autoCreateBucket=false",
+    "-s3.port.iceberg=0",
+    "-s3.port.lance=0",
+    "-master.telemetry=false",
+    # Each bucket takes several volumes; with fewer, writing ends after some buckets. Volumes are made as they are needed.
+    "-volume.max=500",
+    "-master.volumeSizeLimitMB=64",
+    "-volume.preStopSeconds=0",
+    # A disk that others have nearly filled is no reason to refuse a test's bytes.
+    "-volume.minFreeSpace=100MiB",
+)
+_SECONDS = 60
+
+
+@contextlib.contextmanager
+def running_seaweedfs(*, certificate: tuple[Path, Path] | None = None, authority: str = "") -> Iterator[Store]:
+    """Start a server with a bucket `bucket` and the users that `s3.running_store` has as well; end it afterwards.
+
+    Args:
+        certificate: certificate (with its chain) and key; with them it speaks TLS.
+        authority: path of the authorities with which clients trust that certificate.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlops-weed-") as name:
+        folder = Path(name)
+        ports = {port: free_port() for port in _PORTS}
+        identity = {"name": "administrator", "actions": ["Admin"]}
+        identity["credentials"] = [{"accessKey": ADMIN.id, "secretKey": ADMIN.secret}]
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
+        (folder / "data").mkdir()
+        arguments = [f"-{port}={number}" for port, number in ports.items()]
+        if certificate:
+            arguments += [f"-s3.cert.file={certificate[0]}", f"-s3.key.file={certificate[1]}"]
+        with (folder / "log").open("wb") as log:
+            process = _start(folder, arguments, log)
+            try:
+                url = f"{'https' if certificate else 'http'}://{LOOPBACK}:{ports['s3.port']}"
+                store = Store(url, ADMIN, ca=authority)
+                _wait(store, process, folder / "log")
+                store.client("s3").create_bucket(Bucket="bucket")
+                store.users.update(usual_users(store))
+                _wait_for_users(store)
+                yield store
+            finally:
+                # It takes its time to end in order, and nothing of it is needed any more.
+                process.kill()
+                process.wait(20)
+
+
+def _start(folder: Path, arguments: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            weed(),
+            "server",
+            f"-dir={folder / 'data'}",
+            f"-ip={LOOPBACK}",
+            f"-ip.bind={LOOPBACK}",
+            f"-s3.config={folder / 's3.json'}",
+            f"-filer.localSocket={folder / 'filer.sock'}",
+            f"-s3.localSocket={folder / 's3.sock'}",
+            *_SETTINGS,
+            *arguments,
+        ],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "WEED_S3_SSE_KEY": "5e" * 32},
+        stdout=log,
+        stderr=log,
+        preexec_fn=end_with_parent,
+    )
+
+
+def _wait(store: Store, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the server can take a request."""
+    end = time.monotonic() + _SECONDS
+    while time.monotonic() < end:
+        assert process.poll() is None, log.read_text(errors="replace")[-2000:]
+        with contextlib.suppress(Exception):  # whatever a driver makes of a server that is not there yet
+            store.client("s3").list_buckets()
+            return
+        time.sleep(0.2)
+    raise AssertionError(log.read_text(errors="replace")[-2000:])
+
+
+def _wait_for_users(store: Store) -> None:
+    """Until what IAM was told is known to S3, and the bucket can take an object."""
+    end = time.monotonic() + _SECONDS
+    while True:
+        try:
+            store.client("s3", store.users["full"]).put_object(Bucket="bucket", Key="ready", Body=b"")
+            break
+        except Exception:
+            assert time.monotonic() < end, "IAM's users stay unknown to S3"
+            time.sleep(0.2)
+    store.client("s3").delete_object(Bucket="bucket", Key="ready")
