@@ -61,7 +61,7 @@ def http_peer(answer: Callable[[Request], Reply], *, context: ssl.SSLContext | N
             if self.command != "HEAD":
                 self.wfile.write(reply.body)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer
+        do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _answer
 
         def _whole(self) -> bytes:
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
