@@ -150,7 +150,17 @@ def _computable(variables: Mapping[str, Any], names: Iterable[str]) -> dict[str,
     values = {}
     for name in names:
         try:
-            values[name] = variables[name]
+            values[name] = _settled(variables[name])
         except Exception:  # whatever a template of the user's raises: the role that uses it will say so
             continue
     return values
+
+
+def _settled(value: Any) -> Any:
+    """Return the value with all its parts computed: what Ansible hands out may raise only when it is looked at."""
+    if isinstance(value, Mapping):
+        return {key: _settled(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_settled(part) for part in value]
+    str(value)
+    return value

@@ -64,6 +64,25 @@ def test_a_wrong_type_is_refused_by_the_specification(tmp_path: Path) -> None:
     assert "value of mlflow_auth must be one of: basic, none, got: ldap" in played.output
 
 
+def test_a_value_made_of_what_only_a_role_or_a_host_knows_is_left_to_them(tmp_path: Path) -> None:
+    """Not so the misspelt one beside it."""
+    path = tmp_path / "hosts.yml"
+    path.write_text(
+        "mlflow:\n  children: {mlflow_servers: {hosts: {app1: {}}}}\n  vars:\n"
+        '    mlflow_artifact_store_ca_file: "{{ mlflow_config_dir }}/tls/ca.pem"\n'
+        '    mlflow_server_workers: "{{ ansible_facts.processor_vcpus }}"\n'
+        '    mlflow_server_extra_env: {HOME: "{{ mlflow_install_dir }}/home"}\n'
+        '    mlflow_server_allowed_hosts: ["{{ ansible_facts.fqdn }}"]\n'
+        "    mlflow_auth: bsic\n"
+    )
+    playbook = tmp_path / "play.yml"
+    tasks = ROLE_ALONE.replace("ROLE", "mlflow_preflight").replace("ENTRY", "variables").replace("all", "localhost")
+    playbook.write_text(f"{tasks}      vars: {{mlflow_preflight_group: mlflow}}\n")
+    refused(
+        play(tmp_path, playbook, "-i", str(path)), "[VARIABLE_VALUE] app1: mlflow_auth=bsic. It is one of basic, none."
+    )
+
+
 def test_a_host_of_another_environment_and_missing_secrets_are_said_together(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/environment").write_text("prod\n")
