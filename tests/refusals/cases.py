@@ -335,4 +335,87 @@ CERTIFICATES = (
     ),
 )
 
-CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *SIZES, *SECRETS, *CERTIFICATES)
+STORE = {
+    "mlflow_artifact_uri": "s3://acme-mlflow-test/mlflow",
+    "mlflow_artifact_store_managed": True,
+    "mlflow_artifact_store_endpoint_url": "https://s3.example.com",
+}
+STORES = (
+    Case(
+        "identity-that-nobody-makes",
+        "[STORE_IDENTITY] {name}: mlflow_artifact_store_identity=keys. An identity is made only where the store is managed. Set"
+        " mlflow_artifact_store_managed to true, or leave the identity to those who make it. Nothing was changed.",
+        {**STORE, "mlflow_artifact_store_managed": False, "mlflow_artifact_store_identity": "keys"},
+        playbook="mlflow_artifact_store/refuse",
+    ),
+    Case(
+        "machines-with-a-key-and-a-role",
+        "[STORE_IDENTITY] {name}: mlflow_artifact_store_identity=instance_profile. mlflow_artifact_store_access_key_id is set, and MLflow"
+        " would use that key. Remove the key, or set mlflow_artifact_store_identity to keys or given. Nothing was changed.",
+        {
+            **STORE,
+            "mlflow_artifact_store_identity": "instance_profile",
+            "mlflow_artifact_store_access_key_id": "AKIDEXAMPLE",
+        },
+        playbook="mlflow_artifact_store/refuse",
+    ),
+    Case(
+        "key-that-nobody-made",
+        "[STORE_KEYS] {name}: mlflow_artifact_store_access_key_id is not set. Run the playbook mlops.mlflow.artifact_store, which makes it"
+        " and keeps it in the vault. Nothing was changed.",
+        {**STORE, "mlflow_artifact_store_identity": "keys"},
+        playbook="mlflow_artifact_store/refuse",
+    ),
+    Case(
+        "bucket-without-tls",
+        "[STORE_PLAIN_HTTP] {name}: mlflow_artifact_store_endpoint_url=http://s3.example.com. The bucket's policy would deny what comes over"
+        " plain HTTP, also from the servers. Use an endpoint with https://, or set mlflow_artifact_store_s3_tls_only to false if the way"
+        " there is safe. Nothing was changed.",
+        {**STORE, "mlflow_artifact_store_endpoint_url": "http://s3.example.com"},
+        playbook="mlflow_artifact_store/managed",
+    ),
+    Case(
+        "key-of-another-encryption",
+        "[STORE_CHOICE] {name}: mlflow_artifact_store_s3_kms_key=arn:aws:kms:x:1:key/2. mlflow_artifact_store_s3_encryption is AES256, which"
+        " uses no key of yours. Set it to aws:kms, or leave the key out. Nothing was changed.",
+        {**STORE, "mlflow_artifact_store_s3_kms_key": "arn:aws:kms:x:1:key/2"},
+        playbook="mlflow_artifact_store/managed",
+    ),
+    Case(
+        "owner-by-its-name",
+        "[STORE_CHOICE] {name}: mlflow_artifact_store_s3_expected_owner=acme. An account is twelve digits. Write the account's number, in"
+        " quotes. Nothing was changed.",
+        {**STORE, "mlflow_artifact_store_s3_expected_owner": "acme"},
+        playbook="mlflow_artifact_store/managed",
+    ),
+    Case(
+        "days-below-zero",
+        "[STORE_CHOICE] {name}: mlflow_artifact_store_s3_abort_days=-1. Days go from 1, and 0 means never. Set a number of days."
+        " Nothing was changed.",
+        {**STORE, "mlflow_artifact_store_s3_abort_days": -1},
+        playbook="mlflow_artifact_store/managed",
+    ),
+    Case(
+        "prefix-that-no-policy-can-name",
+        "[STORE_CHOICE] {name}: mlflow_artifact_uri=s3://acme-mlflow-test/\u043c. A policy cannot name a prefix with such letters. Use a prefix"
+        " of Latin letters. Nothing was changed.",
+        {**STORE, "mlflow_artifact_uri": "s3://acme-mlflow-test/\u043c", "mlflow_artifact_store_identity": "keys"},
+        playbook="mlflow_artifact_store/managed",
+    ),
+    Case(
+        "prefix-that-means-others-as-well",
+        "[ARTIFACT_URI] {name}: mlflow_artifact_uri=s3://acme-mlflow-test/*. 's3://acme-mlflow-test/*' holds '*': in a policy it would stand"
+        " for other places as well. Write s3://acme-mlflow-test/mlflow instead. Set mlflow_artifact_uri to an absolute directory or to a"
+        " bucket and prefix such as s3://bucket/prefix. Nothing was changed.",
+        {"mlflow_artifact_uri": "s3://acme-mlflow-test/*"},
+    ),
+    Case(
+        "container-without-an-account",
+        "[ARTIFACT_URI] {name}: mlflow_artifact_uri=wasbs://artifacts/mlflow. 'wasbs://artifacts/mlflow' does not name a storage account:"
+        " wasbs://container@account.blob.core.windows.net/prefix is needed (core.chinacloudapi.cn and core.usgovcloudapi.net are known as"
+        " well). Set mlflow_artifact_uri to an absolute directory or to a bucket and prefix such as s3://bucket/prefix. Nothing was changed.",
+        {"mlflow_artifact_uri": "wasbs://artifacts/mlflow"},
+    ),
+)
+
+CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *SIZES, *SECRETS, *CERTIFICATES, *STORES)

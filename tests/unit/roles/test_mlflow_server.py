@@ -187,6 +187,7 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mlflow_artifact_store_access_key_id="id",
         mlflow_artifact_store_secret_access_key="".join(NASTY),
         mlflow_artifact_store_endpoint_url="https://s3.example.com",
+        mlflow_artifact_store_s3_expected_owner="123456789012",
         mlflow_server_https_proxy="http://proxy:3128",
         mlflow_server_extra_env={"MLFLOW_S3_UPLOAD_EXTRA_ARGS": '{"ServerSideEncryption": "aws:kms"}', "LANG": "C"},
     )

@@ -8,15 +8,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from ansible_collections.mlops.mlflow.tests.unit.support.environments import weed
-from ansible_collections.mlops.mlflow.tests.unit.support.peers import LOOPBACK, free_port
+from ansible_collections.mlops.mlflow.tests.unit.support.peers import LOOPBACK
 from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import end_with_parent
 from ansible_collections.mlops.mlflow.tests.unit.support.s3 import Keys, Store, usual_users
 
@@ -48,7 +49,7 @@ _SETTINGS = (
     # A disk that others have nearly filled is no reason to refuse a test's bytes.
     "-volume.minFreeSpace=100MiB",
 )
-_SECONDS = 60
+_SECONDS = 120
 
 
 @contextlib.contextmanager
@@ -61,60 +62,82 @@ def running_seaweedfs(*, certificate: tuple[Path, Path] | None = None, authority
     """
     with tempfile.TemporaryDirectory(prefix="mlops-weed-") as name:
         folder = Path(name)
-        ports = {port: free_port() for port in _PORTS}
-        identity = {"name": "administrator", "actions": ["Admin"]}
-        identity["credentials"] = [{"accessKey": ADMIN.id, "secretKey": ADMIN.secret}]
+        credentials = [{"accessKey": ADMIN.id, "secretKey": ADMIN.secret}]
+        identity = {"name": "administrator", "actions": ["Admin"], "credentials": credentials}
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
         (folder / "data").mkdir()
-        arguments = [f"-{port}={number}" for port, number in ports.items()]
-        if certificate:
-            arguments += [f"-s3.cert.file={certificate[0]}", f"-s3.key.file={certificate[1]}"]
-        with (folder / "log").open("wb") as log:
-            process = _start(folder, arguments, log)
+        files = [f"-s3.cert.file={certificate[0]}", f"-s3.key.file={certificate[1]}"] if certificate else []
+        for _try in range(5):
+            ports = _free_ports()
+            process = _start(folder, [*files, *(f"-{port}={number}" for port, number in ports.items())])
             try:
                 url = f"{'https' if certificate else 'http'}://{LOOPBACK}:{ports['s3.port']}"
                 store = Store(url, ADMIN, ca=authority)
-                _wait(store, process, folder / "log")
+                if not _is_there(store, process, folder / "log"):
+                    continue
                 store.client("s3").create_bucket(Bucket="bucket")
                 store.users.update(usual_users(store))
                 _wait_for_users(store)
                 yield store
+                return
             finally:
                 # It takes its time to end in order, and nothing of it is needed any more.
                 process.kill()
                 process.wait(20)
+                for port in ports.values():
+                    for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                        left.unlink(missing_ok=True)
+        raise AssertionError("SeaweedFS found no free ports")
 
 
-def _start(folder: Path, arguments: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [
-            weed(),
-            "server",
-            f"-dir={folder / 'data'}",
-            f"-ip={LOOPBACK}",
-            f"-ip.bind={LOOPBACK}",
-            f"-s3.config={folder / 's3.json'}",
-            f"-filer.localSocket={folder / 'filer.sock'}",
-            f"-s3.localSocket={folder / 's3.sock'}",
-            *_SETTINGS,
-            *arguments,
-        ],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "WEED_S3_SSE_KEY": "5e" * 32},
-        stdout=log,
-        stderr=log,
-        preexec_fn=end_with_parent,
-    )
+def _free_ports() -> dict[str, int]:
+    """A port for everything it binds, all different, and none that the kernel gives to whoever connects somewhere meanwhile."""
+    with contextlib.ExitStack() as held:
+        ports: dict[str, int] = {}
+        while len(ports) < len(_PORTS):
+            number = random.randrange(20000, 32000)
+            probe = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind((LOOPBACK, number))
+                ports[_PORTS[len(ports)]] = number
+        return ports
 
 
-def _wait(store: Store, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the server can take a request."""
+def _start(folder: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
+    command = [
+        weed(),
+        "server",
+        f"-dir={folder / 'data'}",
+        f"-ip={LOOPBACK}",
+        f"-ip.bind={LOOPBACK}",
+        f"-s3.config={folder / 's3.json'}",
+        f"-filer.localSocket={folder / 'filer.sock'}",
+        f"-s3.localSocket={folder / 's3.sock'}",
+        *_SETTINGS,
+        *arguments,
+    ]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "WEED_S3_SSE_KEY": "5e" * 32},
+            stdout=log,
+            stderr=log,
+            preexec_fn=end_with_parent,
+        )
+
+
+def _is_there(store: Store, process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Wait until the server can take a request; false if somebody was quicker with one of its ports."""
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end:
-        assert process.poll() is None, log.read_text(errors="replace")[-2000:]
+        if process.poll() is not None:
+            said = log.read_text(errors="replace")
+            assert "address already in use" in said, said[-2000:]
+            return False
         with contextlib.suppress(Exception):  # whatever a driver makes of a server that is not there yet
             store.client("s3").list_buckets()
-            return
+            return True
         time.sleep(0.2)
     raise AssertionError(log.read_text(errors="replace")[-2000:])
 
