@@ -19,6 +19,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _certificates,
     _choices,
     _database,
+    _directory,
     _edge,
     _endpoint,
     _host,
@@ -63,6 +64,7 @@ _REGISTRIES = (
     _adoption.REGISTERED,
     _server.REGISTERED,
     _artifacts.REGISTERED,
+    _directory.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
 )

@@ -11,9 +11,9 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ansible_collections.mlops.mlflow.tests.unit.support.environments import weed
 from ansible_collections.mlops.mlflow.tests.unit.support.peers import LOOPBACK, free_port
@@ -52,23 +52,29 @@ _SECONDS = 60
 
 
 @contextlib.contextmanager
-def running_seaweedfs(*, certificate: tuple[Path, Path] | None = None, authority: str = "") -> Iterator[Store]:
+def running_seaweedfs(
+    *, certificate: tuple[Path, Path] | None = None, authority: str = "", iam: Mapping[str, Any] | None = None
+) -> Iterator[Store]:
     """Start a server with a bucket `bucket` and the users that `s3.running_store` has as well; end it afterwards.
 
     Args:
         certificate: certificate (with its chain) and key; with them it speaks TLS.
         authority: path of the authorities with which clients trust that certificate.
+        iam: settings of sessions and their roles (STS), which it has not otherwise.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-weed-") as name:
         folder = Path(name)
         ports = {port: free_port() for port in _PORTS}
-        identity = {"name": "administrator", "actions": ["Admin"]}
-        identity["credentials"] = [{"accessKey": ADMIN.id, "secretKey": ADMIN.secret}]
+        credentials = [{"accessKey": ADMIN.id, "secretKey": ADMIN.secret}]
+        identity = {"name": "administrator", "actions": ["Admin"], "credentials": credentials}
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
         (folder / "data").mkdir()
         arguments = [f"-{port}={number}" for port, number in ports.items()]
         if certificate:
             arguments += [f"-s3.cert.file={certificate[0]}", f"-s3.key.file={certificate[1]}"]
+        if iam:
+            (folder / "iam.json").write_text(json.dumps(iam), encoding="utf-8")
+            arguments.append(f"-s3.iam.config={folder / 'iam.json'}")
         with (folder / "log").open("wb") as log:
             process = _start(folder, arguments, log)
             try:
