@@ -2,47 +2,72 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """List, put, read and overwrite one fixed object of a place for artifacts, and say what happened; judged by _artifacts.py.
 
-Runs apart from the module (see _probe.py) with Python's standard library, and boto3 for S3. The object holds the name of the
+Runs apart from the module (see _probe.py) with Python's standard library, and the driver of the store: boto3 for S3. The object holds the name of the
 environment, so that two environments cannot share a place unnoticed: where another name stands, nothing is written.
+What the identity should not be able to do is tried as well: with requests that read, and with the deletion of a second fixed object.
 """
 
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
 import pwd
+import re
 import socket
 import ssl
 import stat
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
+
+from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_clouds import Azure, Gcs
 
 # Below the prefix or the directory. What else lies there is never touched.
 MARKER = ".mlops-mlflow/environment"
+# The only object that is ever deleted. Maintenance's identity writes it before; for the server's it does not exist.
+DELETABLE = ".mlops-mlflow/deletable"
 # More than any name; a longer object is somebody else's.
 _NAME_BYTES = 200
+# As long as MLflow signs for (MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS).
+_SIGNED_SECONDS = 300
+_DENIED = ("AccessDenied", "AllAccessDisabled", "403")
 
 
 def probe(request: dict[str, Any]) -> dict[str, Any]:
     """Ask one place.
 
     Args:
-        request: `kind` ("directory" or "s3"), `path` or `bucket` and `prefix`, `environment` (its name), `write` (false: list and
-            read only), `seconds` (of the whole probe), and for S3 `access_key_id`, `secret_access_key`, `session_token`,
-            `endpoint_url`, `region`, `ca_file`, each empty to leave it to what the host offers.
+        request: `kind` ("directory", "s3", "gcs" or "azure"), `path` or `bucket` and `prefix`, `environment` (its name), `write` (false: list and
+            read only), `seconds` (of the whole probe), `others` (places like this one that must not be readable), and for S3
+            `access_key_id`, `secret_access_key`, `session_token`, `endpoint_url`, `region`, `ca_file`, `upload_extra_args`, each
+            empty to leave it to what the host offers, `role` ("runtime" or "maintenance") and `presign`.
 
     Returns:
-        `steps` that were done; `found`, the name that stood there before; `failures`, each with `step`, `type`, `code` and
-        `text`; `user`, who asked; and facts that help to judge a failure.
+        `steps` that were done; `found`, the name that stood there before; `failures`, each with `step`, `type`, `code`, `text` and
+        `denied`; `user`, who asked; facts that help to judge a failure; and what the identity can do beyond its task: `wide` (list
+        the whole bucket), `deletable` (delete), `others`, each with `uri`, `reached` ("list", "read", "" or "unknown") and `text`.
+        `presigned_url` fetches the object, and is as good as a password while it holds.
     """
-    answer: dict[str, Any] = {"steps": [], "failures": [], "found": "", "user": _user()}
+    answer: dict[str, Any] = {
+        "steps": [],
+        "failures": [],
+        "found": "",
+        "user": _user(),
+        "wide": False,
+        "deletable": False,
+        "others": [],
+        "presigned_url": "",
+    }
     if request["kind"] == "directory":
         _ask_directory(request, answer)
     else:
-        _ask_s3(request, answer)
+        stores: dict[str, Callable[[dict[str, Any]], _Store]] = {"s3": _S3, "gcs": Gcs, "azure": Azure}
+        _ask_bucket(request, answer, stores[request["kind"]](request))
     return answer
 
 
@@ -59,8 +84,8 @@ class _Stop(Exception):
 
 def _walk(
     answer: dict[str, Any], request: dict[str, Any], act: Callable[[str], bytes], failed: Callable[..., bool]
-) -> None:
-    """Go through the steps that both kinds of places have.
+) -> bool:
+    """Go through the steps that all kinds of places have, and return whether objects could be written.
 
     Args:
         answer: gets the steps, the failures and the name that was found.
@@ -85,7 +110,13 @@ def _walk(
 
     def differs(what: str, got: bytes) -> None:
         answer["failures"].append(
-            {"step": what, "type": "Different", "code": "", "text": got[:80].decode(errors="replace")}
+            {
+                "step": what,
+                "type": "Different",
+                "code": "",
+                "text": got[:80].decode(errors="replace"),
+                "denied": False,
+            }
         )
 
     listed = step("list")
@@ -94,15 +125,44 @@ def _walk(
         answer["found"] = before[:_NAME_BYTES].decode(errors="replace").strip()
     # Without a look at what stands there nothing may be written.
     if before is None or (answer["found"] not in ("", request["environment"])) or not request["write"]:
-        return
+        return False
     for what in ("put", "overwrite"):
         if step(what) is None:
-            return
+            return False
         got = step("read")
         if got is not None and got != name:
             differs("compare", got)
         if what == "put" and listed is not None and step("list") == b"":
             differs("list", b"")
+    return True
+
+
+def _reach(act: Callable[[], object], describe: Callable[[Exception], dict[str, Any]]) -> tuple[str, str]:
+    """Try what should be denied; return "yes", "no" or "unknown", and the words of the store."""
+    try:
+        act()
+    except FileNotFoundError:
+        return "yes", ""  # only who may look is told that nothing is there
+    except Exception as error:  # anything but a denial says nothing about rights
+        failure = describe(error)
+        said = f"{failure['code'] or failure['type']}: {failure['text']}"
+        # Whose credentials just worked, and are not taken elsewhere, is denied as well.
+        return ("no" if failure["denied"] or failure.get("refused") else "unknown"), said
+    return "yes", ""
+
+
+def _other(
+    uri: str, lists: Callable[[], object], reads: Callable[[], object], describe: Callable[[Exception], dict[str, Any]]
+) -> dict[str, str]:
+    """Say how far one gets into another place."""
+    unknown = ""
+    for what, act in (("list", lists), ("read", reads)):
+        reached, said = _reach(act, describe)
+        if reached == "yes":
+            return {"uri": uri, "reached": what, "text": ""}
+        if reached == "unknown":
+            unknown = said
+    return {"uri": uri, "reached": "unknown" if unknown else "", "text": unknown}
 
 
 # ----- a directory
@@ -132,17 +192,24 @@ def _ask_directory(request: dict[str, Any], answer: dict[str, Any]) -> None:
             fresh.unlink(missing_ok=True)
         return b"done"
 
+    def describe(error: Exception) -> dict[str, Any]:
+        return {
+            "type": type(error).__name__,
+            "code": getattr(error, "errno", None) or "",
+            "text": _text(error),
+            "denied": isinstance(error, PermissionError),
+        }
+
     def failed(what: str, error: Exception) -> bool:
-        number = getattr(error, "errno", None)
-        answer["failures"].append(
-            {
-                "step": what,
-                "type": type(error).__name__,
-                "code": number or "",
-                "text": _text(error),
-            }
-        )
+        answer["failures"].append({"step": what, **describe(error)})
         return False
+
+    def enter(path: str) -> None:
+        # What does not exist cannot be told from what cannot be seen: as root would find it, or not at all.
+        try:
+            next(Path(path).iterdir(), None)
+        except FileNotFoundError as error:
+            raise RuntimeError(str(error)) from None
 
     answer["place"] = _describe(place)
     try:
@@ -155,6 +222,10 @@ def _ask_directory(request: dict[str, Any], answer: dict[str, Any]) -> None:
         _walk(answer, request, act, failed)
     except _Stop:
         return
+    answer["others"] = [
+        _other(other["uri"], partial(enter, other["path"]), partial(enter, other["path"]), describe)
+        for other in request["others"]
+    ]
 
 
 def _names(folder: Path) -> list[str]:
@@ -177,46 +248,224 @@ def _describe(place: Path) -> str:
     return f"{stat.filemode(seen.st_mode)} {owner}"
 
 
-# ----- S3
+# ----- a bucket
 
 
-def _ask_s3(request: dict[str, Any], answer: dict[str, Any]) -> None:
+class _Store(Protocol):
+    """What every kind of bucket can be asked. Errors are those of its driver; FileNotFoundError says that there is no such object.
+
+    Attributes:
+        confines: whether an identity can be confined to a prefix.
+        keeps: whether it can be kept from deleting what it may overwrite.
+    """
+
+    confines: bool
+    keeps: bool
+
+    def connect(self) -> None:
+        """Import the driver and make a client; nothing is sent."""
+
+    def list(self, prefix: str, bucket: str = "") -> bytes:
+        """Return the first name with this prefix, or nothing."""
+
+    def read(self, key: str, bucket: str = "") -> bytes:
+        """Return the first bytes of an object."""
+
+    def write(self, key: str, body: bytes) -> None:
+        """Put an object as MLflow does."""
+
+    def delete(self, key: str) -> None:
+        """Delete an object as MLflow does."""
+
+    def sign(self, key: str) -> str:
+        """Return an address from which the object can be fetched without an identity; empty where the store has none."""
+
+    def describe(self, error: Exception) -> dict[str, Any]:
+        """Return `type`, `code`, `text` and `denied` of an error, and what else helps to judge it."""
+
+    def look(self, failure: dict[str, Any]) -> dict[str, Any]:
+        """Return what can be seen without the driver, if the failure is not the store's own words."""
+
+
+def _ask_bucket(request: dict[str, Any], answer: dict[str, Any], store: _Store) -> None:
     key = f"{request['prefix']}/{MARKER}"
-    bucket = request["bucket"]
 
     def failed(what: str, error: Exception) -> bool:
-        failure = _failure(what, error)
+        failure = {"step": what, **store.describe(error)}
         answer["failures"].append(failure)
         # Of rights, each is tried; everything else would only be met again.
-        return (
-            failure["type"] == "ClientError" and failure["code"] in ("AccessDenied", "403") and what in ("list", "read")
-        )
+        return bool(failure["denied"]) and what in ("list", "read")
+
+    def act(what: str) -> bytes:
+        if what == "list":
+            return store.list(key)
+        if what == "read":
+            return store.read(key)
+        store.write(key, request["environment"].encode())
+        return b"done"
 
     try:
-        client = _client(request)
+        store.connect()
     except Exception as error:  # a missing library, an impossible endpoint, an unreadable file of authorities
         failed("prepare", error)
         answer["python"] = sys.executable
         return
+    try:
+        written = _walk(answer, request, act, failed)
+        # Of a store that loses or changes objects, or is another environment's, nothing more is asked.
+        if answer["found"] in ("", request["environment"]) and all(one["denied"] for one in answer["failures"]):
+            _look_beyond(request, answer, store)
+            if written:
+                _delete(request, answer, store, failed)
+    except _Stop:
+        answer.update(store.look(answer["failures"][-1]))
 
-    def act(what: str) -> bytes:
-        if what == "list":
-            listed = client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
-            return b"".join(entry["Key"].encode() for entry in listed.get("Contents") or [])
-        if what == "read":
-            try:
-                return bytes(client.get_object(Bucket=bucket, Key=key)["Body"].read(_NAME_BYTES + 1))
-            except client.exceptions.NoSuchKey:
-                raise FileNotFoundError from None
-        client.put_object(Bucket=bucket, Key=key, Body=request["environment"].encode())
-        return b"done"
+
+def _look_beyond(request: dict[str, Any], answer: dict[str, Any], store: _Store) -> None:
+    """Try to read what the identity should not see, and sign what a client should be able to fetch."""
+    answer["wide"] = store.confines and _reach(lambda: store.list(""), store.describe)[0] == "yes"
+    answer["others"] = [
+        _other(
+            other["uri"],
+            partial(store.list, f"{other['prefix']}/", other["bucket"]),
+            partial(store.read, f"{other['prefix']}/{MARKER}", other["bucket"]),
+            store.describe,
+        )
+        for other in request["others"]
+    ]
+    if request["presign"] and "read" in answer["steps"]:
+        answer["presigned_url"] = store.sign(f"{request['prefix']}/{MARKER}")
+
+
+def _delete(request: dict[str, Any], answer: dict[str, Any], store: _Store, failed: Callable[..., bool]) -> None:
+    """See whether the identity may delete. Only maintenance's has to, and then what it deleted has to be gone."""
+    key = f"{request['prefix']}/{DELETABLE}"
+    if request["role"] != "maintenance":
+        answer["deletable"] = store.keeps and _reach(lambda: store.delete(key), store.describe)[0] == "yes"
+        return
+    step = "put"
+    try:
+        store.write(key, b"to be deleted")
+        step = "delete"
+        store.delete(key)
+        answer["steps"].append(step)
+        step = "list"
+        left = store.list(key)
+    except Exception as error:  # as in _walk
+        failed(step, error)
+        raise _Stop from None
+    if left:
+        failure = {"step": "delete", "type": "Still", "code": "", "text": f"{key} is still listed", "denied": False}
+        answer["failures"].append(failure)
+
+
+# ----- S3
+
+
+class _ExtraArgs(Exception):
+    """What is given for uploads is not what boto3 takes."""
+
+
+class _NotDeleted(Exception):
+    """An error for one key within an answer that says that all went well: MLflow does not look at these."""
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        super().__init__(said.get("Message") or "it was not deleted")
+        self.response = {"Error": said}
+
+
+class _S3:
+    """S3, as MLflow asks it."""
+
+    confines = True
+    keeps = True
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self._request = request
+        self._bucket = request["bucket"]
+        self._extra: dict[str, Any] = {}
+        self._client: Any = None
+
+    def connect(self) -> None:
+        self._client = _client(self._request)
+        self._extra = _extra_args(
+            self._request["upload_extra_args"] or os.environ.get("MLFLOW_S3_UPLOAD_EXTRA_ARGS", "")
+        )
+
+    def list(self, prefix: str, bucket: str = "") -> bytes:
+        listed = self._client.list_objects_v2(Bucket=bucket or self._bucket, Prefix=prefix, MaxKeys=1)
+        return b"".join(entry["Key"].encode() for entry in listed.get("Contents") or [])
+
+    def read(self, key: str, bucket: str = "") -> bytes:
+        try:
+            return bytes(self._client.get_object(Bucket=bucket or self._bucket, Key=key)["Body"].read(_NAME_BYTES + 1))
+        except self._client.exceptions.NoSuchKey:
+            raise FileNotFoundError from None
+
+    def write(self, key: str, body: bytes) -> None:
+        if not self._extra:
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
+            return
+        from boto3.s3.transfer import TransferConfig
+        from botocore.exceptions import ParamValidationError
+
+        try:
+            one_thread = TransferConfig(use_threads=False)
+            self._client.upload_fileobj(io.BytesIO(body), self._bucket, key, ExtraArgs=self._extra, Config=one_thread)
+        except (ParamValidationError, TypeError, ValueError) as error:
+            # botocore repeats the value, which can be a key of encryption.
+            raise _ExtraArgs(re.sub(r"value: .*?, type:", "type:", str(error), flags=re.S)) from None
+
+    def delete(self, key: str) -> None:
+        answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": [{"Key": key}]})
+        if errors := answer.get("Errors"):
+            raise _NotDeleted(errors[0])
+
+    def sign(self, key: str) -> str:
+        return str(
+            self._client.generate_presigned_url(
+                "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=_SIGNED_SECONDS
+            )
+        )
+
+    def describe(self, error: Exception) -> dict[str, Any]:
+        """The service's code, or the class of botocore's own."""
+        response = getattr(error, "response", None) or {}
+        said = response.get("Error") or {}
+        meta = response.get("ResponseMetadata") or {}
+        headers = meta.get("HTTPHeaders") or {}
+        code = str(said.get("Code") or getattr(error, "errno", "") or "")
+        return {
+            "type": "ClientError" if response else type(error).__name__,
+            "code": code,
+            "text": _text(said.get("Message") or error),
+            "denied": bool(response) and code in _DENIED,
+            "status": meta.get("HTTPStatusCode") or 0,
+            "region": str(said.get("Region") or headers.get("x-amz-bucket-region") or ""),
+            "classes": [one.__name__ for one in type(error).__mro__],
+        }
+
+    def look(self, failure: dict[str, Any]) -> dict[str, Any]:
+        if failure["type"] == "ClientError" and not failure["code"].isdigit():  # the words of an S3 service
+            return {}
+        return _look_at(self._request["endpoint_url"], min(5.0, self._request["seconds"] / 4))
+
+
+def _extra_args(text: str) -> dict[str, Any]:
+    """Read what MLflow gives to each upload, as it does, but at once."""
+    if not text:
+        return {}
+    from boto3.s3.transfer import S3Transfer
 
     try:
-        _walk(answer, request, act, failed)
-    except _Stop:
-        last = answer["failures"][-1]
-        if last["type"] != "ClientError" or last["code"].isdigit():  # not the words of an S3 service
-            answer.update(_look_at(request["endpoint_url"], min(5.0, request["seconds"] / 4)))
+        extra = json.loads(text)
+    except ValueError as error:
+        raise _ExtraArgs(f"it is no JSON: {error}") from None
+    if not isinstance(extra, dict):
+        raise _ExtraArgs("it is no JSON object")
+    if unknown := sorted(set(extra) - set(S3Transfer.ALLOWED_UPLOAD_ARGS)):
+        raise _ExtraArgs(f"boto3 does not know {', '.join(unknown)}")
+    return extra
 
 
 def _client(request: dict[str, Any]) -> Any:
@@ -230,7 +479,8 @@ def _client(request: dict[str, Any]) -> Any:
         connect_timeout=min(5.0, seconds / 4),
         read_timeout=min(20.0, seconds / 3),
         retries={"total_max_attempts": 2},
-        # As MLflow does it.
+        # As MLflow does it; of the version only addresses that are signed notice.
+        signature_version="s3v4",
         s3={"addressing_style": os.environ.get("MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE", "auto")},
     )
     return boto3.client(
@@ -243,23 +493,6 @@ def _client(request: dict[str, Any]) -> Any:
         verify=request["ca_file"] or None,
         config=settings,
     )
-
-
-def _failure(what: str, error: Exception) -> dict[str, Any]:
-    """Describe an error of boto3: the service's code, or the class of botocore's own."""
-    response = getattr(error, "response", None) or {}
-    said = response.get("Error") or {}
-    meta = response.get("ResponseMetadata") or {}
-    headers = meta.get("HTTPHeaders") or {}
-    return {
-        "step": what,
-        "type": "ClientError" if response else type(error).__name__,
-        "code": str(said.get("Code") or getattr(error, "errno", "") or ""),
-        "text": _text(said.get("Message") or error),
-        "status": meta.get("HTTPStatusCode") or 0,
-        "region": str(said.get("Region") or headers.get("x-amz-bucket-region") or ""),
-        "classes": [one.__name__ for one in type(error).__mro__],
-    }
 
 
 def _look_at(endpoint: str, seconds: float) -> dict[str, Any]:

@@ -67,9 +67,11 @@ def begin(module: AnsibleModule) -> tuple[str, float]:
 def finish(module: AnsibleModule, findings: list[dict[str, str]], **returned: Any) -> NoReturn:
     """End the module: with all that was found, or as failed when `fail_on` says so. A check never changes anything.
 
-    `refusals` has the sentences of the critical findings, for tasks that ask with secrets (no_log) and judge in the next one.
+    `refusals` has the sentences of the critical findings, for tasks that ask with secrets (no_log) and judge in the next one, and
+    `remarks` those of all others.
     """
-    returned.update(changed=False, findings=findings, refusals=refusals(findings, CRITICAL))
+    remarks = [sentence(finding) for finding in findings if finding["severity"] != CRITICAL]
+    returned.update(changed=False, findings=findings, refusals=refusals(findings, CRITICAL), remarks=remarks)
     if sentences := refusals(findings, module.params["fail_on"]):
         module.fail_json(msg="\n".join(sentences), **returned)
     module.exit_json(**returned)

@@ -32,17 +32,22 @@ def parse_os_release(text: str) -> dict[str, str]:
     return {key.strip(): value.strip().strip("\"'") for key, _equals, value in pairs}
 
 
-def mount_of(path: str, mounts: str) -> str:
-    """Return the type of the file system that holds the path, from the text of /proc/mounts."""
-    best, kind = "", ""
+def mount_at(path: str, mounts: str) -> dict[str, str]:
+    """Return `point`, `type`, `source` and `options` of the file system that holds the path, from the text of /proc/mounts."""
+    best: dict[str, str] = {"point": "", "type": "", "source": "", "options": ""}
     for line in mounts.splitlines():
         fields = line.split()
-        if len(fields) < 3:
+        if len(fields) < 4:
             continue
         point = fields[1].encode().decode("unicode_escape")
-        if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
-            best, kind = point, fields[2]
-    return kind
+        if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= len(best["point"]):
+            best = {"point": point, "type": fields[2], "source": fields[0], "options": fields[3]}
+    return best
+
+
+def mount_of(path: str, mounts: str) -> str:
+    """Return the type of the file system that holds the path, from the text of /proc/mounts."""
+    return mount_at(path, mounts)["type"]
 
 
 def _read(path: str | Path) -> str:

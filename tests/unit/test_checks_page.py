@@ -17,7 +17,7 @@ from ansible_collections.mlops.mlflow.tests.unit.support.certificates import Aut
 from ansible_collections.mlops.mlflow.tests.unit.support.http_peers import http_peer, server_context
 from ansible_collections.mlops.mlflow.tests.unit.support.mlflow_peer import PASSWORD, mlflow
 from ansible_collections.mlops.mlflow.tests.unit.support.playbook import BIN, ROOT, play, tool
-from ansible_collections.mlops.mlflow.tests.unit.support.s3 import Store, running_store
+from ansible_collections.mlops.mlflow.tests.unit.support.s3 import Store, allow, running_store
 
 PAGE = (ROOT / "docs/how-to/check.md").read_text(encoding="utf-8")
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
@@ -98,6 +98,47 @@ def test_a_bucket(tmp_path: Path, store: Store) -> None:
     played = play(tmp_path, playbook(1, tmp_path, **replaced), *given)
     assert played.code == 0, played.output
     assert store.objects("mlflow") == {"mlflow/.mlops-mlflow/environment": b"prod"}
+
+
+def test_what_identities_can_do(tmp_path: Path, seaweedfs: Store) -> None:
+    """With a store that enforces conditions: nothing is found, not even a warning."""
+    base = "arn:aws:s3:::bucket"
+    listing = {**allow("s3:ListBucket", resource=base), "Condition": {"StringLike": {"s3:prefix": ["page", "page/*"]}}}
+    least = [allow("s3:PutObject", "s3:GetObject", resource=f"{base}/page/*"), listing]
+    server = seaweedfs.user("page-server", least)
+    maintenance = seaweedfs.user("page-maintenance", [*least, allow("s3:DeleteObject", resource=f"{base}/page/*")])
+    replaced = {
+        "https://s3.example.com": seaweedfs.url,
+        "s3://acme-mlflow-prod/mlflow": "s3://bucket/page",
+        "s3://acme-mlflow-staging/mlflow": "s3://bucket/staging",
+        "workstation.example.com": "localhost",
+    }
+    given = {
+        "mlflow_artifact_store_access_key_id": server.id,
+        "mlflow_artifact_store_secret_access_key": server.secret,
+        "mlflow_artifact_store_maintenance_access_key_id": maintenance.id,
+        "mlflow_artifact_store_maintenance_secret_access_key": maintenance.secret,
+        "ansible_python_interpreter": str(BIN / "python"),
+    }
+    played = play(tmp_path, playbook(2, tmp_path, **replaced), "-e", json.dumps(given))
+    assert played.code == 0, played.output
+    assert "ok=3" in played.output
+    assert "X-Amz-Signature" not in played.output
+    assert set(seaweedfs.objects("page")) == {"page/.mlops-mlflow/environment"}
+
+
+def test_a_directory_that_is_shared(tmp_path: Path, place: str) -> None:
+    text = (ROOT / "docs/how-to/share-a-directory.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```yaml\n(- .*?)^```", text, re.M | re.S)
+    Path(place).chmod(0o750)
+    path = tmp_path / "check.yml"
+    path.write_text(
+        block.replace("mlflow_servers", "localhost")
+        .replace("/srv/mlflow/artifacts", place)
+        .replace("user: mlflow", "user: root")
+    )
+    played = play(tmp_path, path)
+    assert (played.code, played.changed) == (0, 0), played.output
 
 
 @pytest.fixture(name="pages", scope="module")

@@ -19,6 +19,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _certificates,
     _choices,
     _database,
+    _directory,
     _edge,
     _endpoint,
     _host,
@@ -65,6 +66,7 @@ _REGISTRIES = (
     _server.REGISTERED,
     _artifacts.REGISTERED,
     _store.REGISTERED,
+    _directory.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
 )

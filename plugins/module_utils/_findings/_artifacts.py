@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.mlops.mlflow.plugins.module_utils._findings._shape import CRITICAL, Finding
+from ansible_collections.mlops.mlflow.plugins.module_utils._findings._shape import CRITICAL, WARNING, Finding
 
 REGISTERED = (
     Finding(
@@ -20,6 +20,13 @@ REGISTERED = (
         "There are no keys for the bucket",
         "No keys were given, and the host offers none (environment, credentials file, instance role).",
         "Set mlflow_artifact_store_access_key_id and mlflow_artifact_store_secret_access_key, or give the host an instance role.",
+    ),
+    Finding(
+        "ARTIFACT_CREDENTIALS_UNUSABLE",
+        CRITICAL,
+        "What was given as credentials cannot be read",
+        "A part of it was lost on its way into the vault, or it is something else.",
+        "Put it into the vault again, as a whole.",
     ),
     Finding(
         "ARTIFACT_KEY_UNKNOWN",
@@ -69,6 +76,62 @@ REGISTERED = (
         "An object cannot be overwritten",
         "The first write was taken and the second refused: a lock on objects, or a store that writes once.",
         "Use a bucket without a lock on objects, or one with versioning, where an overwritten object stays as an older version.",
+    ),
+    Finding(
+        "ARTIFACT_DELETE_DENIED",
+        CRITICAL,
+        "The identity of maintenance may not delete objects below the prefix",
+        "Its policy or the bucket's refuses it. MLflow's gc would not notice: it reports success, and the object stays.",
+        "Allow s3:DeleteObject on the objects below the prefix to the identity of maintenance, and to no other.",
+    ),
+    Finding(
+        "ARTIFACT_DELETE_SILENT",
+        CRITICAL,
+        "What was deleted is still there",
+        "The store took the deletion without an error and kept the object: a lock, a cache, or a store that keeps everything.",
+        "Ask the store without what is in between, and look for a lock on objects; until then mlflow gc frees no room there.",
+    ),
+    Finding(
+        "ARTIFACT_DELETE_ALLOWED",
+        WARNING,
+        "The identity of the server may delete objects",
+        "Deleting is needed by maintenance only; whoever takes over the server could delete all artifacts.",
+        "Take s3:DeleteObject from its policy, and give it to an identity of its own (mlflow_artifact_store_maintenance_access_key_id).",
+    ),
+    Finding(
+        "ARTIFACT_LIST_WIDE",
+        WARNING,
+        "The identity can list outside of its prefix",
+        "Its policy allows s3:ListBucket without a condition on s3:prefix, so it sees what others keep in the bucket.",
+        "Add a condition on s3:prefix to its policy, or keep nothing else in this bucket.",
+    ),
+    Finding(
+        "ARTIFACT_OTHER_READABLE",
+        CRITICAL,
+        "The identity reaches the artifacts of another environment",
+        "Its policy names more than its own bucket and prefix, or the other bucket is open to it.",
+        "Name only its own bucket and prefix in its policy, and look at the policy of the other bucket.",
+    ),
+    Finding(
+        "ARTIFACT_OTHER_UNPROVED",
+        WARNING,
+        "Whether the identity reaches another environment is not known",
+        "The other place did not deny the request, it answered with another error.",
+        "Correct the URI in mlflow_artifact_store_other_places; the place has to exist in the same store and region.",
+    ),
+    Finding(
+        "ARTIFACT_EXTRA_ARGS",
+        CRITICAL,
+        "What is given for uploads cannot be used",
+        "MLFLOW_S3_UPLOAD_EXTRA_ARGS is no JSON object, or holds what boto3 does not take. MLflow would say so at the first upload only.",
+        "Correct MLFLOW_S3_UPLOAD_EXTRA_ARGS in mlflow_server_extra_env: one JSON object of what boto3 takes as ExtraArgs of an upload.",
+    ),
+    Finding(
+        "ARTIFACT_PRESIGNED_UNREACHABLE",
+        CRITICAL,
+        "A client cannot fetch what the store signed",
+        "Signed addresses carry the endpoint as the server knows it: the client's network, DNS or trust store may not.",
+        "Open the way from clients to the endpoint and let them trust its certificate, or set mlflow_artifact_transfer to proxied.",
     ),
     Finding(
         "ARTIFACT_BUCKET_MISSING",
@@ -150,8 +213,8 @@ REGISTERED = (
     Finding(
         "ARTIFACT_LIBRARY",
         CRITICAL,
-        "The Python that asks has no boto3",
-        "S3 is asked with boto3, which the release of MLflow holds and the system's Python does not.",
+        "The Python that asks has no library for the store",
+        "S3 is asked with boto3, Google's and Azure's stores with theirs: the release of MLflow holds them, the system's Python does not.",
         "Run the check with the Python of the release (ansible_python_interpreter), or install boto3 for the one that is used.",
     ),
     Finding(

@@ -13,8 +13,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.mlops.mlflow.tests.unit.support.environments import weed
 from ansible_collections.mlops.mlflow.tests.unit.support.peers import LOOPBACK
@@ -53,12 +54,15 @@ _SECONDS = 120
 
 
 @contextlib.contextmanager
-def running_seaweedfs(*, certificate: tuple[Path, Path] | None = None, authority: str = "") -> Iterator[Store]:
+def running_seaweedfs(
+    *, certificate: tuple[Path, Path] | None = None, authority: str = "", iam: Mapping[str, Any] | None = None
+) -> Iterator[Store]:
     """Start a server with a bucket `bucket` and the users that `s3.running_store` has as well; end it afterwards.
 
     Args:
         certificate: certificate (with its chain) and key; with them it speaks TLS.
         authority: path of the authorities with which clients trust that certificate.
+        iam: settings of sessions and their roles (STS), which it has not otherwise.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-weed-") as name:
         folder = Path(name)
@@ -67,6 +71,9 @@ def running_seaweedfs(*, certificate: tuple[Path, Path] | None = None, authority
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
         (folder / "data").mkdir()
         files = [f"-s3.cert.file={certificate[0]}", f"-s3.key.file={certificate[1]}"] if certificate else []
+        if iam:
+            (folder / "iam.json").write_text(json.dumps(iam), encoding="utf-8")
+            files.append(f"-s3.iam.config={folder / 'iam.json'}")
         for _try in range(5):
             ports = _free_ports()
             process = _start(folder, [*files, *(f"-{port}={number}" for port, number in ports.items())])
