@@ -10,8 +10,11 @@ tests run it with every ansible-core we support.
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -68,6 +71,11 @@ def _read(path: Path) -> bytes:
         _refuse("SECRETS_FILE", path, f"it cannot be read ({error.strerror})", "Correct its owner and mode")
 
 
+def _plain(value: Any) -> Any:
+    """Return a text, or a mapping without the tags that Ansible puts on its values."""
+    return json.loads(json.dumps(value)) if isinstance(value, Mapping) else str(value)
+
+
 def _label(path: Path, cipher: bytes, vault_id: str) -> str:
     """Return the vault id that the encrypted file bears in clear text, empty if none."""
     if not is_encrypted(cipher):
@@ -100,10 +108,12 @@ class ActionModule(ActionBase):
                 "path": {"type": "path", "required": True},
                 "vault_id": {"type": "str", "default": ""},
                 "values": {"type": "dict", "default": {}, "no_log": True},
+                "replace": {"type": "bool", "default": False},
+                "dates": {"type": "str", "default": ""},
             }
         )
-        path, vault_id = Path(options["path"]).absolute(), str(options["vault_id"])
-        wanted = {str(name): str(value) for name, value in options["values"].items()}
+        path, vault_id, dates = Path(options["path"]).absolute(), str(options["vault_id"]), str(options["dates"])
+        wanted = {str(name): _plain(value) for name, value in options["values"].items()}
         secrets = _given_secrets(self._loader)
 
         cipher = _read(path)
@@ -132,20 +142,25 @@ class ActionModule(ActionBase):
 
         try:
             present = _vault_file.parse(text)
-            missing = _vault_file.missing(text, wanted)
+            written = _vault_file.different(text, wanted) if options["replace"] else _vault_file.missing(text, wanted)
         except _vault_file.NotAMapping as error:
             _refuse("SECRETS_FILE", path, f"the decrypted text {error}", "Correct it with ansible-vault edit")
         open_mode = bool(cipher) and path.stat().st_mode & 0o077 != 0
+        held = sorted(name for name, value in present.items() if value not in (None, ""))
         result.update(
             path=str(path),
-            added=sorted(missing),
-            present=sorted(name for name, value in present.items() if value not in (None, "")),
-            changed="values" in self._task.args and (bool(missing) or open_mode),
+            added=sorted(set(written) - set(held)),
+            replaced=sorted(set(written) & set(held)),
+            present=held,
+            changed="values" in self._task.args and (bool(written) or open_mode),
         )
         if result["changed"] and not self._task.check_mode:
             try:
-                if missing:
-                    plain = _vault_file.add(text, missing, _HEADER)
+                if written:
+                    if dates:
+                        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+                        written = _vault_file.dated(text, written, dates, today)
+                    plain = _vault_file.add(text, written, _HEADER)
                     own = match_secrets(secrets, [vault_id])[0][1]
                     _write(path, VaultLib(secrets).encrypt(plain, secret=own, vault_id=vault_id))
                 else:

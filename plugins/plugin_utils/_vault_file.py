@@ -62,25 +62,59 @@ def parse(text: str) -> dict[str, Any]:
     return values
 
 
-def missing(text: str, wanted: Mapping[str, str]) -> dict[str, str]:
+def missing(text: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the wanted values whose names the text does not hold. An empty value counts as none."""
     present = parse(text)
     return {name: value for name, value in wanted.items() if present.get(name) in (None, "")}
 
 
-def add(text: str, values: Mapping[str, str], header: str) -> str:
-    """Return the text with the values added at its end; comments and the user's own values stay as they are."""
+def different(text: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the wanted values that the text does not hold, or holds another value of."""
+    present = parse(text)
+    return {name: value for name, value in wanted.items() if name not in present or present[name] != value}
+
+
+def dated(text: str, values: Mapping[str, Any], dates: str, day: str) -> dict[str, Any]:
+    """Return the values and, under the name `dates`, the day for each text among them beside the days that the file has."""
+    before = parse(text).get(dates)
+    days = dict(before) if isinstance(before, dict) else {}
+    days.update({name: day for name, value in values.items() if isinstance(value, str)})
+    return {**values, dates: days} if days and days != before else dict(values)
+
+
+def add(text: str, values: Mapping[str, Any], header: str) -> str:
+    """Return the text with the values at its end; comments and all other values stay as they are."""
     before = parse(text)
     kept = {name: value for name, value in before.items() if name not in values}
     addition = _dump(values)
     if not text.strip():
         return f"---\n{header}\n{addition}"
-    if len(kept) == len(before):
-        candidate = text.rstrip("\n") + "\n" + addition
-        try:
-            if parse(candidate) == {**before, **values}:
-                return candidate
-        except NotAMapping:
-            pass
-    # A flow mapping, an end-of-document mark or an empty value of the same name: the file is written anew.
+    candidate = _without(text, set(values)).rstrip("\n") + "\n" + addition
+    try:
+        if parse(candidate) == {**kept, **values}:
+            return candidate
+    except NotAMapping:
+        pass
+    # A flow mapping or an end-of-document mark: the file is written anew.
     return f"---\n{header}\n" + _dump({**kept, **values})
+
+
+def _without(text: str, names: set[str]) -> str:
+    """Return the text without the lines of these names. What cannot be cut out stays: the caller compares."""
+    root = yaml.compose(text, Loader=_Loader)
+    if not isinstance(root, yaml.MappingNode) or root.flow_style:
+        return text
+    lines = text.splitlines(keepends=True)
+    for key, value in reversed(root.value):
+        if key.value in names:
+            del lines[key.start_mark.line : _end(value)]
+    return "".join(lines)
+
+
+def _end(node: yaml.Node) -> int:
+    """Return the line after the last one of a value. A block mapping would claim the comments that follow it: its last part counts."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(last, tuple) else last)
+    mark = node.end_mark
+    return int(mark.line) + (1 if mark.column else 0)

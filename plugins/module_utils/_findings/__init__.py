@@ -18,6 +18,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _artifacts,
     _certificates,
     _choices,
+    _credentials,
     _database,
     _directory,
     _edge,
@@ -67,6 +68,7 @@ _REGISTRIES = (
     _artifacts.REGISTERED,
     _store.REGISTERED,
     _directory.REGISTERED,
+    _credentials.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
 )

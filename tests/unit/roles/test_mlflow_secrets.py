@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -48,9 +50,12 @@ class Site:
         text: str = self.library(password).decrypt(self.vault.read_bytes()).decode()
         return text
 
-    def secrets(self, password: str = "right") -> dict[str, str]:
-        values: dict[str, str] = yaml.safe_load(self.text(password))
+    def values(self, password: str = "right") -> dict[str, Any]:
+        values: dict[str, Any] = yaml.safe_load(self.text(password))
         return values
+
+    def secrets(self, password: str = "right") -> dict[str, str]:
+        return {name: value for name, value in self.values(password).items() if name != "mlflow_secrets_dates"}
 
     def replace(self, text: str) -> None:
         library = self.library("right")
@@ -103,6 +108,13 @@ def test_secrets_are_strong_and_differ(made: tuple[Site, Played, Played]) -> Non
     assert len(set(secrets.values())) == len(secrets)
     assert min(len(value) for value in secrets.values()) >= 32
     assert all(value.isalnum() for name, value in secrets.items() if "certificates" not in name)
+
+
+def test_the_file_tells_since_when_each_secret_is_what_it_is(made: tuple[Site, Played, Played]) -> None:
+    today = datetime.datetime.now(datetime.UTC).date()
+    days = made[0].values()["mlflow_secrets_dates"]
+    assert set(days) == NAMES
+    assert {datetime.date.fromisoformat(day) for day in days.values()} <= {today, today - datetime.timedelta(1)}
 
 
 def authority(secrets: dict[str, str]) -> x509.Certificate:

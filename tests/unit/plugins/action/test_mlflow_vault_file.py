@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
@@ -65,6 +67,22 @@ def test_values_are_added_once(vault: Path) -> None:
     assert (again["changed"], again["added"], again["present"]) == (False, [], ["mlflow_a", "mlflow_b"])
     assert vault.read_bytes() == before
     assert "x" not in str(again.values())
+
+
+def test_values_are_replaced_when_that_is_asked_for_and_their_days_are_kept(vault: Path) -> None:
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    act(vault, DEV, vault_id="dev", values={"mlflow_a": "x", "mlflow_b": "y"}, dates="mlflow_days")
+    values = {"mlflow_a": "z", "mlflow_b": "y", "mlflow_journal": {"step": {"of": "three"}}}
+    given: dict[str, Any] = {"vault_id": "dev", "values": values, "replace": True, "dates": "mlflow_days"}
+    predicted = act(vault, DEV, check=True, **given)
+    done = act(vault, DEV, **given)
+    for said in (predicted, done):
+        assert (said["changed"], said["added"], said["replaced"]) == (True, ["mlflow_journal"], ["mlflow_a"])
+    held = yaml.safe_load(VaultLib([DEV]).decrypt(vault.read_bytes()))
+    assert held == {**values, "mlflow_days": {"mlflow_a": today, "mlflow_b": today}}
+    before = vault.read_bytes()
+    assert act(vault, DEV, **given)["changed"] is False
+    assert vault.read_bytes() == before
 
 
 def test_check_mode_writes_nothing(vault: Path) -> None:

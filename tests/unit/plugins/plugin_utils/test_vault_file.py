@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from ansible_collections.mlops.mlflow.plugins.plugin_utils._vault_file import NotAMapping, add, missing, parse
+from ansible_collections.mlops.mlflow.plugins.plugin_utils._vault_file import (
+    NotAMapping,
+    add,
+    dated,
+    different,
+    missing,
+    parse,
+)
 
 PEM = "-----BEGIN X-----\nabc\n-----END X-----\n"
 
@@ -35,6 +42,44 @@ def test_every_value_comes_back_as_it_was(before: str, value: str) -> None:
 def test_an_empty_value_counts_as_missing() -> None:
     wanted = {"mlflow_a": "x", "mlflow_b": "x", "mlflow_c": "x"}
     assert set(missing("mlflow_a:\nmlflow_b: ''\nmlflow_c: old\n", wanted)) == {"mlflow_a", "mlflow_b"}
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        "old",
+        "'old'",
+        f"|\n  {PEM.replace(chr(10), chr(10) + '  ').rstrip()}",
+        "{x: 1}",
+        "\n  x: 1\n  y: [1]",
+        "\n- 1\n- 2",
+        "",
+    ],
+)
+def test_a_value_is_replaced_and_all_around_it_stays(old: str) -> None:
+    before = f"---\n# first\nmlflow_a: 'a'  # of a\nmlflow_x: {old}\n# of b\nmlflow_b: b\n\n# last\n"
+    text = add(before, {"mlflow_x": "new"}, "# header")
+    assert text == "---\n# first\nmlflow_a: 'a'  # of a\n# of b\nmlflow_b: b\n\n# last\nmlflow_x: \"new\"\n"
+
+
+def test_what_is_tagged_stays_tagged_when_another_value_is_replaced() -> None:
+    before = "a: !unsafe '{{ x }}'\nmlflow_x: old\n"
+    assert add(before, {"mlflow_x": "new"}, "# header") == "a: !unsafe '{{ x }}'\nmlflow_x: \"new\"\n"
+
+
+def test_only_what_differs_is_different() -> None:
+    wanted = {"a": "x", "b": "x", "c": {"d": 1}, "e": {}}
+    assert different("a: x\nb: y\nc: {d: 1}\n", wanted) == {"b": "x", "e": {}}
+
+
+def test_texts_get_a_day_and_mappings_do_not() -> None:
+    text = add(
+        "days: {old: '2020-01-01', a: '2020-01-01'}\n",
+        dated("days: {old: '2020-01-01', a: '2020-01-01'}\n", {"a": "x", "journal": {"step": 1}}, "days", "2026-11-28"),
+        "#",
+    )
+    assert parse(text) == {"a": "x", "journal": {"step": 1}, "days": {"old": "2020-01-01", "a": "2026-11-28"}}
+    assert dated(text, {"journal": {}}, "days", "2027-01-01") == {"journal": {}}
 
 
 def test_tags_of_ansible_are_read() -> None:
