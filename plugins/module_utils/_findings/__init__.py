@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _adoption,
     _artifacts,
+    _audit,
     _certificates,
     _choices,
     _database,
@@ -63,6 +64,7 @@ _REGISTRIES = (
     _adoption.REGISTERED,
     _server.REGISTERED,
     _artifacts.REGISTERED,
+    _audit.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
 )
