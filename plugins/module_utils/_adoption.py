@@ -219,12 +219,16 @@ def may_migrate(finding_id: str, revision: str, backed_up: str) -> bool:
     return finding_id == "DATABASE_SCHEMA_OLDER" and backed_up == (revision or UNRECORDED)
 
 
+def tables_held(listing: str) -> set[str]:
+    """The tables whose rows a dump holds, from the text of `pg_restore --list`."""
+    return set(re.findall(r"^\d+; \d+ \d+ TABLE DATA \S+ (\S+) \S+$", listing, re.MULTILINE))
+
+
 def backup_problem(listing: str, host: str, file: str, tables: Iterable[str], error: str) -> str:
     """One sentence if a backup cannot be read to its end or lacks rows of a table; otherwise nothing.
 
     `listing` is the text of `pg_restore --list`, `error` what pg_restore said on its way through the file.
     """
-    held = set(re.findall(r"^\d+; \d+ \d+ TABLE DATA \S+ (\S+) \S+$", listing, re.MULTILINE))
-    lacking = sorted(set(tables) - held)
+    lacking = sorted(set(tables) - tables_held(listing))
     what = " ".join(error.split()) or (f"it lacks the rows of {', '.join(lacking[:5])}" if lacking else "")
     return render("ADOPT_BACKUP", host=host, variable="backup", value=file, limit=what) if what else ""

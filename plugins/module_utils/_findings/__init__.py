@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _adoption,
     _artifacts,
+    _audit,
     _certificates,
     _choices,
     _credentials,
@@ -69,6 +70,7 @@ _REGISTRIES = (
     _store.REGISTERED,
     _directory.REGISTERED,
     _credentials.REGISTERED,
+    _audit.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
 )
