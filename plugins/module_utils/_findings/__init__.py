@@ -25,6 +25,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _inventory,
     _secrets,
     _server,
+    _transfer,
     _verify,
 )
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings._shape import (
@@ -63,6 +64,7 @@ _REGISTRIES = (
     _adoption.REGISTERED,
     _server.REGISTERED,
     _artifacts.REGISTERED,
+    _transfer.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
 )
