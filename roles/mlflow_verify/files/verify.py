@@ -504,13 +504,24 @@ class Client:
         location = str(self.api.get_experiment(self.experiment_id).artifact_location)
         if not location.startswith("mlflow-artifacts:"):
             found = "direct"
-        elif offers is None:  # MLflow before 3.17 does not say
+        elif offers is None:  # an older MLflow does not say
             found = chosen if chosen != "direct" else "proxied or presigned"
         else:
             found = "presigned" if offers else "proxied"
         if found != chosen:
             evidence = f"multipart_uploads_enabled: {offers}; artifacts of {experiment_name(self.request)}: {location}"
             raise StepFailure("TRANSFER_SERVER", f"Artifacts are {found}, and {chosen} was chosen.", evidence)
+
+    def check_store(self) -> None:
+        """Where clients go to the store for everything, this one can: the very next step would ask it."""
+        if self.request["transfer"] != "direct":
+            return
+        try:
+            self.folders()
+        except Exception as error:
+            raise StepFailure(
+                "TRANSFER_STORE", "The artifact store cannot be listed straight from this host.", explain(error)
+            ) from None
 
     def went(self, since: int) -> str:
         """Where the bytes went, if not through the server; a StepFailure where that is not the chosen way."""
@@ -537,6 +548,7 @@ class Client:
         self.experiment_id = self.find_experiment(create=True)
         self.emit({"event": "experiment", "experiment": self.experiment_id})
         self.check_offer()
+        self.check_store()
         removed = self.clean(stale=True)
         self.emit({"event": "stale", "gone": removed["gone"]})
         self.emit({"event": "counts", "when": "before", "counts": self.count()})

@@ -14,25 +14,16 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.mlops.mlflow.tests.unit.support.environments import client_python
 from ansible_collections.mlops.mlflow.tests.unit.support.peers import LOOPBACK, free_port
 from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT
 
 HOOKS = ROOT / "roles/mlflow_server/files/hooks"
 CLIENT = Path(__file__).with_name("release_client.py")
 START_SECONDS = 300  # the first start of a new environment compiles all of MLflow
-
-
-@cache
-def release_python() -> Path:
-    """The interpreter that has MLflow; built if this machine has none yet."""
-    done = subprocess.run(
-        [ROOT / "tools/environment", "client"], stdout=subprocess.PIPE, text=True, check=True, timeout=1800
-    )
-    return Path(done.stdout.strip()) / "bin/python"
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,7 @@ def running_mlflow(folder: Path, environment: Mapping[str, str]) -> Iterator[Mlf
     """Start a server whose database is in `folder`; a later one with the same folder has what the earlier one had."""
     port, log = free_port(), folder / "mlflow.log"
     whole = {
-        "PATH": f"{release_python().parent}:/usr/bin:/bin",
+        "PATH": f"{client_python().parent}:/usr/bin:/bin",
         "HOME": str(folder),
         "PYTHONPATH": str(_hooks_as_installed(folder / "site")),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -127,7 +118,7 @@ def in_release(does: str, environment: Mapping[str, str], **request: Any) -> dic
         **environment,
     }
     done = subprocess.run(
-        [release_python(), CLIENT, does],
+        [client_python(), CLIENT, does],
         input=json.dumps(request),
         env={"HOME": "/nonexistent", "DO_NOT_TRACK": "true", **variables},
         capture_output=True,
