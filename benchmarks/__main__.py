@@ -100,7 +100,7 @@ def main() -> int:
         "--quick", action="store_true", help="small sizes, few rounds: to see whether the benchmark works"
     )
     parser.add_argument(
-        "--only", nargs="+", default=[], metavar="GOAL", help="P1 (with P7, P8), P2, P3, P4, P5, P6, P9, P10"
+        "--only", nargs="+", default=[], metavar="GOAL", help="P1 (with P7, P8), P2, P3, P4, P5, P6, P9, P10, T1"
     )
     parser.add_argument("--minutes", type=int, default=180, help="begin no further goal after so many minutes")
     parser.add_argument("--keep", action="store_true", help="the host stays up afterwards: tools/hosts down bench-a")

@@ -32,7 +32,7 @@ class Spread:
 class Figure:
     """One goal against one alternative. `ours` and `other` hold one value a round, measured one after the other."""
 
-    goal: str  # P1 ... P10
+    goal: str  # P1 ... P10, T1
     label: str
     against: str  # the alternative; empty: the value itself is judged
     unit: str

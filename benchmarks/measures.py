@@ -14,11 +14,21 @@ from typing import Any
 
 from ansible_collections.mlops.mlflow.benchmarks.figures import Figure, Load
 from ansible_collections.mlops.mlflow.benchmarks.host import HERE, Failed, Host, load_average
+from ansible_collections.mlops.mlflow.plugins.module_utils._transfer import client_environment
 
 READ = "/api/2.0/mlflow/experiments/get?experiment_id=0"
 ATTEMPTS = 3
 # Of the alternatives, which nobody but this run can reach.
 PASSWORD = "not-a-secret"
+# Which way artifacts take, and the port of the server that sends them there.
+WAYS = {"proxied": 5020, "presigned": 5021, "direct": 5022}
+# Of what the store itself does, with one client on the same CPUs.
+TRANSFER_LIMITS = {
+    "upload": {"proxied": 0.4, "presigned": 0.8, "direct": 0.8},
+    "download": {"proxied": 0.2, "presigned": 0.4, "direct": 0.7},
+}
+STORE = "http://127.0.0.1:18333"
+KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": PASSWORD, "AWS_DEFAULT_REGION": "us-east-1"}
 PORTS = {"quick": 5010, "plain": 5011, "peer": 5012, "auth": 5013}
 FILTERS = ["metric filter, few hits", "metric filter, many hits", "param filter", "tag filter"]
 INFIX = ["infix name search"]
@@ -311,6 +321,71 @@ class Bench:
                 )
             )
 
+    def move(self, way: str, file: str) -> dict[str, float]:
+        """A file up and down the given way, or to the store itself: MiB a second, and the server's CPU seconds."""
+        environment = dict(KEYS)
+        if way in WAYS:
+            # What clients set, from where they get it.
+            variables = {"uri": f"s3://bench-{way}/mlflow", "transfer": way, "store_endpoint_url": STORE}
+            settings = client_environment({f"mlflow_artifact_{name}": value for name, value in variables.items()})
+            environment |= {**settings, "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{WAYS[way]}", "TQDM_DISABLE": "1"}
+        result = self.host.agent(
+            "move",
+            python="/opt/mlflow/current/bin/python",
+            units=[f"bench-transfer-{way}.service"] if way in WAYS else [],
+            environment=environment,
+            moves={"bucket": f"bench-{way}", "file": file, "store": way not in WAYS, "endpoint": STORE},
+        )
+        return {
+            "upload": self.size.megabytes / result["up"],
+            "download": self.size.megabytes / result["down"],
+            "cpu": result["server_cpu"],
+        }
+
+    def t1(self) -> None:
+        """Each way of artifacts, and the store itself."""
+        file, units = "/opt/bench/data/large", transfer_units()
+        self.host.ssh(f"head --bytes={self.size.megabytes}M /dev/urandom > {file}; systemctl start {units}")
+        self.host.agent("ready", target={"url": STORE}, ready="/healthz")
+        for port in WAYS.values():
+            self.host.agent("ready", target={"url": f"http://127.0.0.1:{port}"}, ready=READ)
+        taken: dict[str, list[dict[str, float]]] = {name: [] for name in ("store", *WAYS)}
+        for number in range(self.size.few):
+            for name in self.numbers.sample(sorted(taken), len(taken)):
+                taken[name].append(self.move(name, file))
+            said = ", ".join(f"{name} {one[-1]['upload']:.4g}/{one[-1]['download']:.4g}" for name, one in taken.items())
+            say(f"   round {number + 1}: {said}")
+        self.host.ssh(f"rm {file}; systemctl stop {units}")
+
+        labels = {
+            "upload": f"upload of {self.size.megabytes} MiB",
+            "download": f"download of {self.size.megabytes} MiB",
+            "cpu": f"server CPU, {self.size.megabytes} MiB up and down",
+        }
+
+        def compare(what: str, way: str, other: str, limit: float) -> None:
+            self.figures.append(
+                Figure(
+                    "T1",
+                    f"{labels[what]}, {way}",
+                    "the store itself" if other == "store" else other,
+                    "s" if what == "cpu" else "MiB/s",
+                    [values[what] for values in taken[way]],
+                    [values[what] for values in taken[other]],
+                    limit,
+                    at_least=what != "cpu",
+                    comparable=False,
+                )
+            )
+
+        for what, limits in TRANSFER_LIMITS.items():
+            for way, limit in limits.items():
+                compare(what, way, "store", limit)
+            for way in ("presigned", "direct"):
+                compare(what, way, "proxied", 1.0)
+        for way in ("presigned", "direct"):
+            compare("cpu", way, "proxied", 0.3)
+
     def p6(self) -> None:
         """From start to the first answer out of the database."""
         target = {"url": "http://127.0.0.1:5002", "authorization": self.login()}
@@ -378,6 +453,7 @@ class Bench:
             "P10": self.p10,
             "P6": self.p6,
             "P5": self.p5,
+            "T1": self.t1,
             "P4": self.p4,
             "P9": self.p9,
         }
@@ -396,7 +472,8 @@ class Bench:
                     say(f"   {error}")
                     self.missing.append(goal)
                     self.end({name: self.alternative(name) for name in PORTS} | {"ours": self.ours()})
-        self.figures.sort(key=lambda figure: int(figure.goal[1:]))
+                    self.host.ssh(f"systemctl stop {transfer_units()}")
+        self.figures.sort(key=lambda figure: (figure.goal[0], int(figure.goal[1:])))
 
     def loads(self) -> list[Load]:
         """What the variants did under the loads."""
@@ -412,6 +489,11 @@ class Bench:
             )
             for (load, variant), samples in self.samples.items()
         ]
+
+
+def transfer_units() -> str:
+    """The store and the servers in front of it."""
+    return " ".join(["bench-store.service", *(f"bench-transfer-{way}.service" for way in WAYS)])
 
 
 def basic(user: str, password: str) -> str:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.mlops.mlflow.plugins.module_utils import _transfer
+
 
 def client_environment(variables: dict[str, Any], *, domain: str, ca: str, path: str) -> dict[str, str]:
     """The variables that MLflow's client reads. `domain` is what counts when the inventory computes it."""
@@ -21,6 +23,7 @@ def client_environment(variables: dict[str, Any], *, domain: str, ca: str, path:
         "MLFLOW_TRACKING_USERNAME": variables.get("mlflow_admin_username", "admin"),
         "MLFLOW_TRACKING_PASSWORD": variables["mlflow_admin_password"],
         "MLFLOW_TRACKING_SERVER_CERT_PATH": ca,
+        **_transfer.client_environment(variables),
         "PATH": path,
     }
 
@@ -42,6 +45,10 @@ def main() -> int:
     certificate = variables.get("mlflow_certificates_ca_certificate")
     if not certificate or "mlflow_admin_password" not in variables:
         print("Error: the secrets of dev are incomplete: run make up again", file=sys.stderr)
+        return 1
+    computed = [name for name, value in variables.items() if name.startswith("mlflow_artifact_") and "{{" in str(value)]
+    if computed:  # ansible-inventory does not evaluate
+        print(f"Error: write the values of {', '.join(sorted(computed))} out: clients need them", file=sys.stderr)
         return 1
     Path(args.ca).write_text(certificate, encoding="utf-8")
     print("\n".join(export_lines(client_environment(variables, domain=args.domain, ca=args.ca, path=args.path))))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from . import load, machine, page
@@ -79,10 +80,27 @@ def transfer(request: dict[str, Any]) -> dict[str, float]:
     return {"seconds": seconds, "bytes": max(up, down), "rate": max(up, down) / seconds}
 
 
+def move(request: dict[str, Any]) -> dict[str, float]:
+    """A file up and down with the release's Python; `server_cpu` is what the units used meanwhile."""
+    watch = machine.Watch(request["units"])
+    done = subprocess.run(
+        [request["python"], Path(__file__).with_name("mover.py")],
+        input=json.dumps(request["moves"]),
+        env={"PATH": "/usr/bin:/bin", "HOME": "/root", **request["environment"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"mover: {done.stderr.strip()[-1500:]}")
+    return {**json.loads(done.stdout.splitlines()[-1]), "server_cpu": watch.read(0)["server_cpu"]}
+
+
 DOES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "measure": measure,
     "start": start,
     "transfer": transfer,
+    "move": move,
     "page": lambda request: page.weigh(Target(**request["target"])),
     "freeze": lambda request: machine.freeze(request["units"]),
     "thaw": lambda request: machine.thaw(request["units"]),

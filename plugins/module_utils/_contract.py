@@ -7,11 +7,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUriError, parse
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render
+from ansible_collections.mlops.mlflow.plugins.module_utils._transfer import is_loopback, transfer_problems
 from ansible_collections.mlops.mlflow.plugins.module_utils._variables import USER_PREFIX, nearest, unknown_parts
 
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]*")
@@ -33,15 +33,6 @@ def is_host_name(text: str) -> bool:
     if not 0 < len(text) <= 253 or not all(_LABEL.fullmatch(label) for label in text.split(".")):
         return False
     return not text.rsplit(".", 1)[-1].isdigit()
-
-
-def _is_loopback(address: str) -> bool:
-    if address == "localhost":
-        return True
-    try:
-        return ip_address(address.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _unknown(unknown: Iterable[Mapping[str, str]], host: str) -> list[str]:
@@ -127,9 +118,10 @@ def choice_problems(choices: Mapping[str, Any], unknown: Iterable[Mapping[str, s
         parse(str(choices.get("artifact_uri") or ""))
     except ArtifactUriError as error:
         refuse("ARTIFACT_URI", "artifact_uri", str(error))
+    problems += transfer_problems(choices, host)
 
     listen = [str(address) for address in choices.get("edge_listen") or []]
-    if choices.get("auth") == "none" and not (listen and all(_is_loopback(address) for address in listen)):
+    if choices.get("auth") == "none" and not (listen and all(is_loopback(address.strip("[]")) for address in listen)):
         refuse(
             "AUTH_NONE",
             "auth",

@@ -146,6 +146,33 @@ CHOICES = (
         {"mlflow_https_port": 80},
     ),
     Case(
+        "signed-urls-of-a-directory",
+        "[TRANSFER_SCHEME] {name}: mlflow_artifact_transfer=presigned. A directory on the servers is no place to which clients could go themselves."
+        " Set mlflow_artifact_transfer to proxied, or mlflow_artifact_uri to a bucket that it works with. Nothing was changed.",
+        {"mlflow_artifact_transfer": "presigned"},
+    ),
+    Case(
+        "a-bucket-on-everybodys-own-machine",
+        "[TRANSFER_ENDPOINT] {name}: mlflow_artifact_store_endpoint_url=http://127.0.0.1:9000. With mlflow_artifact_transfer=direct clients go"
+        " there themselves, and would look on their own machines. Set mlflow_artifact_store_endpoint_url to an address that servers and clients"
+        " reach, or mlflow_artifact_transfer to proxied. Nothing was changed.",
+        {
+            "mlflow_artifact_uri": "s3://bucket/mlflow",
+            "mlflow_artifact_transfer": "direct",
+            "mlflow_artifact_store_endpoint_url": "http://127.0.0.1:9000",
+        },
+    ),
+    Case(
+        "parts-smaller-than-s3-takes",
+        "[TRANSFER_PART] {name}: mlflow_artifact_transfer_part_mb=1. S3 takes parts of 5 to 5120 MiB."
+        " Set it to a size in between, for example 64. Nothing was changed.",
+        {
+            "mlflow_artifact_uri": "s3://bucket/mlflow",
+            "mlflow_artifact_transfer": "presigned",
+            "mlflow_artifact_transfer_part_mb": 1,
+        },
+    ),
+    Case(
         "directory-relative",
         "[CHOICE_PATH] {name}: mlflow_install_dir=opt/mlflow. It must be an absolute path."
         " Give an absolute path of its own, for example /opt/mlflow. Nothing was changed.",

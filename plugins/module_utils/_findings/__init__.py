@@ -29,6 +29,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _secrets,
     _server,
     _store,
+    _transfer,
     _verify,
 )
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings._shape import (
@@ -71,6 +72,7 @@ _REGISTRIES = (
     _directory.REGISTERED,
     _credentials.REGISTERED,
     _audit.REGISTERED,
+    _transfer.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
 )

@@ -49,6 +49,7 @@ from pathlib import Path
 from typing import Any
 
 EXPERIMENT = "mlops-verify"  # reserved: may stay when everything else is gone
+DIRECT_EXPERIMENT = "mlops-verify-direct"  # an experiment remembers where its artifacts are
 MODEL_PREFIX = "mlops-verify-"
 TAG = "mlops.verify"
 STALE_SECONDS = 3600  # what an earlier verification left behind is removed when it is older than this
@@ -65,6 +66,9 @@ REQUEST: dict[str, Any] = {
     "dns_required": True,  # False: an unresolvable name is a warning and `address` or the first edge is used
     "edges": [],  # addresses the name should point to
     "artifact_mb": 8,
+    "transfer": "proxied",  # the way artifacts take: proxied, presigned or direct
+    "client_env": {},  # what clients set for that
+    "store_ca_file": "",  # trusted beside the system's authorities where the client goes to the store itself
     "timeout": 300,
     "certificate_days": 14,
     "user": "nobody",  # the client runs as this user
@@ -129,6 +133,16 @@ FINDINGS: dict[str, tuple[str, str, str]] = {
         "critical",
         "Something between client and artifact store changed or cut the bytes.",
         "Look for a proxy in front of the edge; compare the file in the artifact store with what the client wrote.",
+    ),
+    "TRANSFER_SERVER": (
+        "critical",
+        "The server was started with another mlflow_artifact_transfer, or an older release of it runs.",
+        "Run the playbook mlops.mlflow.site, which starts the servers with the chosen way.",
+    ),
+    "TRANSFER_STORE": (
+        "critical",
+        "The way from the client to the store is closed, the store's certificate is not trusted there, or the client has no good key.",
+        "Open that way, set mlflow_artifact_transfer_ca_file and good keys on clients, or mlflow_artifact_transfer to proxied.",
     ),
     "VERIFY_STEP": (
         "critical",
@@ -226,7 +240,7 @@ def read_request(text: str) -> dict[str, Any]:
     given = json.loads(text)
     if not isinstance(given, dict):
         raise ValueError("The request is not a JSON object.")
-    unknown = sorted(set(given) - set(REQUEST) - {"nonce", "work", "ca_pem"})
+    unknown = sorted(set(given) - set(REQUEST) - {"nonce", "work", "ca_pem", "store_ca_pem"})
     if unknown:
         raise ValueError(f"The request has keys nobody knows: {', '.join(unknown)}.")
     request = {**REQUEST, **given}
@@ -241,6 +255,19 @@ def read_request(text: str) -> dict[str, Any]:
     return request
 
 
+def secret_words(request: dict[str, Any]) -> list[str]:
+    """What nobody may read in what is said."""
+    named = [
+        value for name, value in request["client_env"].items() if re.search("SECRET|CONNECTION|STORAGE.*KEY", name)
+    ]
+    return [str(value) for value in (request["password"], *named) if value]
+
+
+def experiment_name(request: dict[str, Any]) -> str:
+    """Which of the reserved experiments."""
+    return DIRECT_EXPERIMENT if request["transfer"] == "direct" else EXPERIMENT
+
+
 def sha256(path: Path) -> str:
     """Checksum of a file of any size."""
     with path.open("rb") as stream:
@@ -249,7 +276,8 @@ def sha256(path: Path) -> str:
 
 def explain(error: BaseException) -> str:
     """One line of an exception: what a user would be told."""
-    text = " ".join(str(error).split())
+    # A signed URL lets in whoever has it.
+    text = re.sub(r"\?[^\s'\")]*X-Amz-[^\s'\")]*", "?(signed)", " ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:600]}" if text else type(error).__name__
 
 
@@ -273,6 +301,7 @@ class Client:
         self.model_id = ""
         self.trace_id = ""
         self.checksum = ""
+        self.asked: list[str] = []
         self.mlflow: Any = None
         self.api: Any = None
         self.context = ssl.create_default_context()
@@ -418,10 +447,18 @@ class Client:
         """Import MLflow (seconds) and point it at the public URL."""
         bundle = self.work / "ca.pem"
         bundle.write_text(trusted_authorities(self.request["ca_pem"]), encoding="ascii")
+        beyond = self.work / "ca-beyond.pem"  # of the artifact store, if that is asked at all
+        beyond.write_text(trusted_authorities(self.request["ca_pem"] + self.request["store_ca_pem"]), encoding="ascii")
+        os.environ.update(self.request["client_env"])
+        if self.request["transfer"] == "presigned":
+            # Otherwise the small files of this verification would go through the server.
+            os.environ["MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE"] = "1"
+        if self.request["transfer"] == "direct":
+            os.environ["AWS_CA_BUNDLE"] = str(beyond)
         os.environ.update(
             MLFLOW_TRACKING_URI=self.request["url"],
             MLFLOW_TRACKING_SERVER_CERT_PATH=str(bundle),
-            REQUESTS_CA_BUNDLE=str(bundle),
+            REQUESTS_CA_BUNDLE=str(beyond),
             MLFLOW_HTTP_REQUEST_MAX_RETRIES="2",
             MLFLOW_HTTP_REQUEST_TIMEOUT="60",
             MLFLOW_ENABLE_ASYNC_TRACE_LOGGING="false",
@@ -439,12 +476,69 @@ class Client:
         self.mlflow = importlib.import_module("mlflow")
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         self.api = self.mlflow.MlflowClient()
+        self.watch()
+
+    def watch(self) -> None:
+        """Note who is asked. Libraries of stores do not ask in this way, and are used for nothing but the direct way."""
+        session = importlib.import_module("requests").Session
+        send = session.send
+
+        def noting(this: Any, prepared: Any, **keywords: Any) -> Any:
+            self.asked.append(urllib.parse.urlsplit(prepared.url).netloc)
+            return send(this, prepared, **keywords)
+
+        session.send = noting
+
+    def others(self, since: int) -> list[str]:
+        """Who was asked since then beside the installation's own address."""
+        return sorted(set(self.asked[since:]) - {urllib.parse.urlsplit(self.request["url"]).netloc})
+
+    def check_offer(self) -> None:
+        """The server sends artifacts the chosen way: by what it offers, and by where it puts those of an experiment."""
+        requests = importlib.import_module("requests")
+        login = (self.request["username"], self.request["password"]) if self.request["username"] else None
+        url = f"{self.request['url']}/api/3.0/mlflow/server-info"
+        answer = requests.get(url, auth=login, timeout=30, verify=os.environ["MLFLOW_TRACKING_SERVER_CERT_PATH"])
+        offers = answer.json().get("multipart_uploads_enabled") if answer.status_code == 200 else None
+        chosen = self.request["transfer"]
+        location = str(self.api.get_experiment(self.experiment_id).artifact_location)
+        if not location.startswith("mlflow-artifacts:"):
+            found = "direct"
+        elif offers is None:  # an older MLflow does not say
+            found = chosen if chosen != "direct" else "proxied or presigned"
+        else:
+            found = "presigned" if offers else "proxied"
+        if found != chosen:
+            evidence = f"multipart_uploads_enabled: {offers}; artifacts of {experiment_name(self.request)}: {location}"
+            raise StepFailure("TRANSFER_SERVER", f"Artifacts are {found}, and {chosen} was chosen.", evidence)
+
+    def check_store(self) -> None:
+        """Where clients go to the store for everything, this one can: the very next step would ask it."""
+        if self.request["transfer"] != "direct":
+            return
+        try:
+            self.folders()
+        except Exception as error:
+            raise StepFailure(
+                "TRANSFER_STORE", "The artifact store cannot be listed straight from this host.", explain(error)
+            ) from None
+
+    def went(self, since: int) -> str:
+        """Where the bytes went, if not through the server; a StepFailure where that is not the chosen way."""
+        transfer, others = self.request["transfer"], self.others(since)
+        if transfer == "direct":
+            return ", straight to the store"
+        if (transfer == "presigned") != bool(others) and self.request["artifact_mb"]:
+            where = f"straight to {', '.join(others)}" if others else "through the server"
+            raise StepFailure("TRANSFER_SERVER", f"The bytes went {where}, and {transfer} was chosen.")
+        return f", straight to {', '.join(others)}" if others else ""
 
     def find_experiment(self, *, create: bool) -> str:
         """Return the id of the reserved experiment, "" if there is none."""
-        found = self.api.get_experiment_by_name(EXPERIMENT)
+        name = experiment_name(self.request)
+        found = self.api.get_experiment_by_name(name)
         if found is None:
-            return str(self.api.create_experiment(EXPERIMENT)) if create else ""
+            return str(self.api.create_experiment(name)) if create else ""
         if found.lifecycle_stage != "active":
             self.api.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -453,11 +547,14 @@ class Client:
         """The reserved experiment; what an earlier, killed verification left behind goes first."""
         self.experiment_id = self.find_experiment(create=True)
         self.emit({"event": "experiment", "experiment": self.experiment_id})
+        self.check_offer()
+        self.check_store()
         removed = self.clean(stale=True)
         self.emit({"event": "stale", "gone": removed["gone"]})
         self.emit({"event": "counts", "when": "before", "counts": self.count()})
         stale = sum(removed["removed"].values())
-        return f"{EXPERIMENT}; {stale} leftovers of earlier verifications removed" if stale else EXPERIMENT
+        name = experiment_name(self.request)
+        return f"{name}; {stale} leftovers of earlier verifications removed" if stale else name
 
     def step_run(self) -> str:
         """Parameters, a metric with its history and tags, written and read back."""
@@ -505,25 +602,25 @@ class Client:
             for _megabyte in range(self.request["artifact_mb"]):
                 stream.write(os.urandom(1024 * 1024))
         self.checksum = sha256(path)
-        start = time.monotonic()
+        start, since = time.monotonic(), len(self.asked)
         try:
             self.api.log_artifact(self.run_id, str(path), "data")
         except Exception as error:
-            raise self.artifact_failure("uploaded", error) from None
+            raise self.artifact_failure("uploaded", error, since) from None
         finally:
             path.unlink()
-        return self.speed(start)
+        return self.speed(start) + self.went(since)
 
     def step_download(self) -> str:
         """The same bytes again, compared by checksum."""
         target = self.work / "down"
         target.mkdir(exist_ok=True)
-        start = time.monotonic()
+        start, since = time.monotonic(), len(self.asked)
         try:
             path = Path(self.api.download_artifacts(self.run_id, f"data/{AWKWARD_NAME}", str(target)))
         except Exception as error:
-            raise self.artifact_failure("downloaded", error) from None
-        said = self.speed(start)
+            raise self.artifact_failure("downloaded", error, since) from None
+        said = self.speed(start) + self.went(since)
         got = sha256(path)
         size = path.stat().st_size
         path.unlink()
@@ -607,9 +704,15 @@ class Client:
         size = self.request["artifact_mb"]
         return f"{size} MB, {size / seconds:.0f} MB/s"
 
-    def artifact_failure(self, doing: str, error: Exception) -> StepFailure:
+    def artifact_failure(self, doing: str, error: Exception, since: int) -> StepFailure:
         """Name the limit that the answer points to."""
         said = explain(error)
+        size = self.request["artifact_mb"]
+        if self.request["transfer"] == "direct" or self.others(since):
+            where = ", ".join(self.others(since)) or "the store"
+            return StepFailure(
+                "TRANSFER_STORE", f"An artifact of {size} MB could not be {doing} straight, to or from {where}.", said
+            )
         trouble = known_trouble(said)
         if trouble is not None:
             return trouble
@@ -623,7 +726,6 @@ class Client:
             remedy = "A timeout ended the transfer: look for a proxy in front of the edge, and at the store's speed."
         elif "No space left" in said:
             remedy = "The disk of the artifact store is full: `df -h` on the server host."
-        size = self.request["artifact_mb"]
         return StepFailure("VERIFY_ARTIFACT", f"An artifact of {size} MB could not be {doing}.", said, remedy)
 
     def repository(self) -> Any:
@@ -777,6 +879,12 @@ def trusted_authorities(own: str) -> str:
     return f"{system}\n{own}\n"
 
 
+def authorities_of(path: str) -> str:
+    """What a file of authorities holds; nothing if there is none."""
+    file = Path(path or "/nonexistent")
+    return file.read_text(encoding="ascii") if file.is_file() else ""
+
+
 def use_address(name: str, address: str) -> None:
     """Let this process, and only this one, find `name` at `address`; certificates are still checked against the name."""
     original = socket.getaddrinfo
@@ -792,7 +900,7 @@ def client_main(*, only_clean: bool) -> int:
     events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints is not an event
     request = json.loads(sys.stdin.read())
-    hidden = [value for value in (request["password"],) if value]
+    hidden = secret_words(request)
 
     def emit(event: dict[str, Any]) -> None:
         text = json.dumps(event, ensure_ascii=False)
@@ -912,10 +1020,11 @@ def rows_main() -> int:
     engine = database.create_engine(uri)
     answer: dict[str, Any] = {"removed": 0}
     try:
-        before = count_rows(database, engine)
+        name = request["experiment"]
+        before = count_rows(database, engine, name)
         if request["action"] == "purge":
-            purge(database, engine, uri, request["runs"], request["models"])
-            after = count_rows(database, engine)
+            purge(database, engine, uri, name, {"runs": request["runs"], "models": request["models"]})
+            after = count_rows(database, engine, name)
             answer["removed"] = sum(before.values()) - sum(after.values())
             before = after
         answer["rows"] = before
@@ -933,16 +1042,18 @@ def hide_password(text: str, uri: str) -> str:
     return text
 
 
-def reserved_experiment(database: Any, connection: Any) -> int | None:
+def reserved_experiment(database: Any, connection: Any, name: str) -> int | None:
     """The id of the reserved experiment."""
+    if name not in (EXPERIMENT, DIRECT_EXPERIMENT):
+        raise ValueError(f"{name} is no reserved experiment")
     found = connection.execute(
-        database.text("SELECT experiment_id FROM experiments WHERE name = :name"), {"name": EXPERIMENT}
+        database.text("SELECT experiment_id FROM experiments WHERE name = :name"), {"name": name}
     )
     row = found.first()
     return None if row is None else int(row[0])
 
 
-def count_rows(database: Any, engine: Any) -> dict[str, int]:
+def count_rows(database: Any, engine: Any, name: str) -> dict[str, int]:
     """Rows of every table that belong to the reserved experiment, without the experiment itself.
 
     Tables are found by their columns, so that one which a later MLflow adds is counted as well.
@@ -954,7 +1065,7 @@ def count_rows(database: Any, engine: Any) -> dict[str, int]:
     }
     counted: dict[str, int] = {}
     with engine.connect() as connection:
-        experiment = reserved_experiment(database, connection)
+        experiment = reserved_experiment(database, connection, name)
         if experiment is None:
             return {}
 
@@ -1005,10 +1116,10 @@ def scalar(database: Any, connection: Any, table: str, column: str, values: list
     return int(connection.execute(query).scalar())
 
 
-def purge(database: Any, engine: Any, uri: str, runs: list[str], models: list[str]) -> None:
+def purge(database: Any, engine: Any, uri: str, name: str, gone: dict[str, list[str]]) -> None:
     """Remove for good what the API marked as deleted: by the functions `mlflow gc` uses, in the reserved experiment only."""
     with engine.connect() as connection:
-        experiment = reserved_experiment(database, connection)
+        experiment = reserved_experiment(database, connection, name)
         if experiment is None:
             return
         stale = int((time.time() - STALE_SECONDS) * 1000)
@@ -1026,8 +1137,8 @@ def purge(database: Any, engine: Any, uri: str, runs: list[str], models: list[st
             ),
             scope,
         ).all()
-    gone_runs = [str(run) for run, old in found_runs if old or run in runs]
-    gone_models = [str(model) for model, old in found_models if old or model in models]
+    gone_runs = [str(run) for run, old in found_runs if old or run in gone["runs"]]
+    gone_models = [str(model) for model, old in found_models if old or model in gone["models"]]
     store = importlib.import_module("mlflow.store.tracking.sqlalchemy_store").SqlAlchemyStore(uri, "mlflow-artifacts:/")
     for model in gone_models:
         store._hard_delete_logged_model(model)
@@ -1037,9 +1148,9 @@ def purge(database: Any, engine: Any, uri: str, runs: list[str], models: list[st
     with engine.begin() as connection:
         inputs, tags, datasets = (database.table(name) for name in ("inputs", "input_tags", "datasets"))
         column = database.column
-        gone = [*gone_runs, *gone_models]
-        if gone:
-            links = database.or_(column("source_id").in_(gone), column("destination_id").in_(gone))
+        ends = [*gone_runs, *gone_models]
+        if ends:
+            links = database.or_(column("source_id").in_(ends), column("destination_id").in_(ends))
             uuids = [
                 row[0]
                 for row in connection.execute(database.select(column("input_uuid")).select_from(inputs).where(links))
@@ -1212,15 +1323,16 @@ class Parent:
             signal.signal(number, self.stop)
         work = work_folder()
         nonce = f"{int(self.started)}-{secrets.token_hex(4)}"
-        ca_file = Path(self.request["ca_file"] or "/nonexistent")
+        reserved = {"experiment": experiment_name(self.request)}
         payload = {
             **self.request,
             "nonce": nonce,
             "work": str(work),
-            "ca_pem": ca_file.read_text(encoding="ascii") if ca_file.is_file() else "",
+            "ca_pem": authorities_of(self.request["ca_file"]),
+            "store_ca_pem": authorities_of(self.request["store_ca_file"]),
         }
         try:
-            before = self.rows({"action": "count"}) if self.request["rows_command"] else {}
+            before = self.rows({"action": "count", **reserved}) if self.request["rows_command"] else {}
             code, said = self.run_client(payload, "--client", until=self.deadline)
             if self.experiment and self.cleaned is None:
                 # Killed, or its clean-up was cut off. What it wrote carries its nonce: another client finds it.
@@ -1244,13 +1356,10 @@ class Parent:
         elif code == CANNOT_START:
             self.found("VERIFY_STEP", said, remedy="Set mlflow_verify_user to a user that may read the release.")
         else:
-            secret = self.request["password"]
             evidence = f"exit code {code}: {' '.join(said.split())}"
-            self.found(
-                "VERIFY_STEP",
-                f"The client ended by itself {self.where()}.",
-                evidence.replace(secret, "********") if secret else evidence,
-            )
+            for secret in secret_words(self.request):
+                evidence = evidence.replace(secret, "********")
+            self.found("VERIFY_STEP", f"The client ended by itself {self.where()}.", evidence)
 
     def leave_nothing(self, before: dict[str, Any]) -> None:
         """The last step: rows that are only marked as deleted go, and the counts are compared."""
@@ -1277,7 +1386,7 @@ class Parent:
             details.append(f"{sum(seen['before'].values())} things before, {sum(seen['after'].values())} after")
         if self.request["rows_command"]:
             gone = {kind: [*ids, *self.stale[kind]] for kind, ids in cleaned["gone"].items()}
-            answer = self.rows({"action": "purge", **gone})
+            answer = self.rows({"action": "purge", "experiment": experiment_name(self.request), **gone})
             failure = before.get("error") or answer.get("error")
             if failure:
                 self.found(

@@ -6,13 +6,19 @@ import asyncio
 import collections
 import json
 import random
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
+from ansible_collections.mlops.mlflow.benchmarks import measures, report
+from ansible_collections.mlops.mlflow.benchmarks.agent import __main__ as agent
 from ansible_collections.mlops.mlflow.benchmarks.agent import client, load, mix, page
 
 
@@ -187,3 +193,72 @@ def test_nobody_there_is_an_error_and_no_wait(server: str) -> None:
     assert asyncio.run(load.wait_until_answered(client.Target(server), "/", 5)) < 5
     with pytest.raises(TimeoutError, match="did not answer within 0 s"):
         asyncio.run(load.wait_until_answered(client.Target("http://127.0.0.1:9"), "/", 0.2))
+
+
+def test_a_file_is_moved_to_the_store_itself_and_nothing_stays(tmp_path: Path) -> None:
+    """Against a store that is one in memory; the ways through MLflow need a release, and run in the benchmark."""
+    file = tmp_path / "large"
+    file.write_bytes(random.Random(1).randbytes(9 * 2**20))
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        answer = agent.move(
+            {
+                "python": sys.executable,
+                "units": [],
+                "environment": measures.KEYS,
+                "moves": {"bucket": "bench-store", "file": str(file), "store": True, "endpoint": endpoint},
+            }
+        )
+        assert answer["up"] > 0
+        assert answer["down"] > 0
+        assert answer["server_cpu"] == 0
+        keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
+        assert boto3.client("s3", endpoint_url=endpoint, **keys).list_buckets()["Buckets"] == []
+        assert list(tmp_path.iterdir()) == [file]
+    finally:
+        server.stop()
+
+
+class Moving:
+    """A host on which each way has its speed."""
+
+    seconds: ClassVar[dict[str, float]] = {"store": 1.0, "proxied": 4.0, "presigned": 2.0, "direct": 1.25}
+
+    def __init__(self) -> None:
+        self.moved: list[dict[str, Any]] = []
+
+    def ssh(self, _command: str) -> str:
+        """Whatever is asked for is done."""
+        return ""
+
+    def agent(self, does: str, **request: Any) -> dict[str, float]:
+        """Twice as fast down as up."""
+        if does != "move":
+            return {}
+        self.moved.append(request)
+        way = request["moves"]["bucket"].removeprefix("bench-")
+        seconds = self.seconds[way]
+        return {"up": seconds, "down": seconds / 2, "server_cpu": {"proxied": 8.0}.get(way, 0.4)}
+
+
+def test_the_ways_of_artifacts_are_compared_with_the_store_and_with_each_other() -> None:
+    host: Any = Moving()
+    bench = measures.Bench(host, measures.Size(3, quick=True))
+    bench.t1()
+    ratios = {(figure.label, figure.against): figure for figure in bench.figures}
+    assert len(ratios) == len(bench.figures) == 12
+    upload = ratios["upload of 256 MiB, proxied", "the store itself"]
+    assert (upload.ours, upload.other) == ([64.0] * 3, [256.0] * 3)
+    assert report.figure_row(ratios["download of 256 MiB, direct", "proxied"]).endswith(
+        "| 3.2 [3.2-3.2] | ≥ 1x | met |"
+    )
+    cpu = ratios["server CPU, 256 MiB up and down, presigned", "proxied"]
+    assert (cpu.ours, cpu.other, cpu.met) == ([0.4] * 3, [8.0] * 3, True)
+    first = {request["moves"]["bucket"]: request["environment"] for request in host.moved[:4]}
+    assert sorted(first) == ["bench-direct", "bench-presigned", "bench-proxied", "bench-store"]
+    assert first["bench-presigned"]["MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"] == "true"
+    assert first["bench-direct"]["MLFLOW_S3_ENDPOINT_URL"] == measures.STORE
+    assert "MLFLOW_TRACKING_URI" not in first["bench-store"]

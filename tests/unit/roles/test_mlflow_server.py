@@ -275,6 +275,8 @@ def test_what_is_off_unless_asked_for(rendered: Path) -> None:
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert not [name for name in environment if "proxy" in name.lower() or name.startswith("AWS_")]
+    # A directory has one way for artifacts, and nothing is said of it.
+    assert not [name for name in environment if "TRANSFER" in name or "ARTIFACT_ROOT" in name]
 
 
 def test_s3_proxies_and_a_users_own_variables(apart: Path) -> None:

@@ -119,7 +119,9 @@ def client(tmp_path: Path, **request: Any) -> tuple[Any, list[dict[str, Any]]]:
     """A client that has not connected to anything, and what it told."""
     told: list[dict[str, Any]] = []
     full = verify.read_request(json.dumps({**REQUEST, **request}))
-    return verify.Client({**full, "nonce": "1-ab", "work": str(tmp_path), "ca_pem": ""}, told.append), told
+    return verify.Client(
+        {**full, "nonce": "1-ab", "work": str(tmp_path), "ca_pem": "", "store_ca_pem": ""}, told.append
+    ), told
 
 
 def test_a_name_without_record_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +182,7 @@ def test_without_login_the_refusals_are_said_to_be_skipped(tmp_path: Path) -> No
 def test_a_request_too_large_names_the_limit(tmp_path: Path) -> None:
     """413 comes from before MLflow."""
     one, _told = client(tmp_path)
-    failure = one.artifact_failure("uploaded", RuntimeError("HTTP 413 Request Entity Too Large"))
+    failure = one.artifact_failure("uploaded", RuntimeError("HTTP 413 Request Entity Too Large"), 0)
     assert failure.finding == "VERIFY_ARTIFACT"
     assert "client_max_body_size" in failure.remedy
 
@@ -394,7 +396,9 @@ def test_a_client_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     one = parent(user="root", timeout=10)
-    code, _said = one.run_client({**one.request, "nonce": "1-ab", "work": str(work), "ca_pem": ""}, "--client", until=0)
+    code, _said = one.run_client(
+        {**one.request, "nonce": "1-ab", "work": str(work), "ca_pem": "", "store_ca_pem": ""}, "--client", until=0
+    )
     assert code != 0
     assert [(entry["id"], entry["summary"]) for entry in one.findings] == [
         ("VERIFY_TIMEOUT", "Not finished within 10 seconds; stopped before the first step.")

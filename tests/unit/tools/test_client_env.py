@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT
 from ansible_collections.mlops.mlflow.tools.client_env import client_environment, export_lines
 
 SECRETS: dict[str, Any] = {"mlflow_admin_password": "p'w$(false)\"x"}
@@ -24,6 +28,30 @@ def test_defaults_are_those_of_the_choices() -> None:
         "MLFLOW_TRACKING_SERVER_CERT_PATH": "/ca.pem",
         "PATH": "/client/bin",
     }
+
+
+def test_the_way_of_artifacts_comes_with_it() -> None:
+    keys = {"mlflow_artifact_store_access_key_id": "id", "mlflow_artifact_store_secret_access_key": "p'w"}
+    direct = environment(mlflow_artifact_uri="s3://bucket/mlflow", mlflow_artifact_transfer="direct", **keys)
+    assert (direct["AWS_ACCESS_KEY_ID"], direct["AWS_SECRET_ACCESS_KEY"]) == ("id", "p'w")
+    assert "export AWS_SECRET_ACCESS_KEY='p'\"'\"'w'" in export_lines(direct)
+    presigned = environment(mlflow_artifact_uri="s3://bucket/mlflow", mlflow_artifact_transfer="presigned", **keys)
+    assert presigned["MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"] == "true"
+    assert "AWS_ACCESS_KEY_ID" not in presigned
+
+
+def test_a_value_that_nobody_has_computed_is_refused(tmp_path: Path) -> None:
+    variables = {**SECRETS, "mlflow_certificates_ca_certificate": "pem", "mlflow_artifact_transfer": "{{ mode }}"}
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/client_env.py", "--domain", "d", "--ca", tmp_path / "ca", "--path", "/bin"],
+        input=json.dumps(variables),
+        env={"PYTHONPATH": str(ROOT / ".collections"), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: write the values of mlflow_artifact_transfer out: clients need them\n"
 
 
 @pytest.mark.parametrize(

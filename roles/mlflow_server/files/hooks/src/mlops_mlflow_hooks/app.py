@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy
 
+from mlops_mlflow_hooks import artifacts
 from mlops_mlflow_hooks._reliance import Unsupported, relied_on
 from mlops_mlflow_hooks.readiness import Server
 
@@ -45,6 +46,7 @@ def _server(application: Any, users: Any = None) -> Server:
             f"MLflow made a {type(application).__name__} instead of a FastAPI application: mlops-mlflow-hooks needs uvicorn, "
             "MLflow's default server."
         )
+    artifacts.settle(os.environ)
     handlers = relied_on("mlflow.server.handlers", "_get_tracking_store")
 
     def tracking() -> None:
