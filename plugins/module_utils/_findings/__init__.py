@@ -18,6 +18,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _artifacts,
     _certificates,
     _choices,
+    _clouds,
     _database,
     _edge,
     _endpoint,
@@ -63,6 +64,7 @@ _REGISTRIES = (
     _adoption.REGISTERED,
     _server.REGISTERED,
     _artifacts.REGISTERED,
+    _clouds.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
 )
