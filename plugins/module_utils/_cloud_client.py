@@ -207,8 +207,8 @@ class Work:
             if not self.managed:
                 self._differs(resource, decision)
                 return found or {}
-            self._note(resource, decision)
             if self.check_mode:
+                self._note(resource, decision)
                 return found or {}
 
             def act() -> dict[str, Any] | None:
@@ -216,9 +216,9 @@ class Work:
                 call = look()[1].call
                 return self._tell(call) if call else self.client.ask("GET", resource.url)
 
-            if resource.patient:
-                return self.client.patiently(act) or {}
-            return self._tell(decision.call) or {}
+            told = self.client.patiently(act) if resource.patient else self._tell(decision.call)
+            self._note(resource, decision)
+            return told or {}
         except CloudError as error:
             self._find(error.finding, f"{resource.name}: {error}.")
             raise Stopped from None

@@ -294,6 +294,8 @@ def test_what_google_says_is_said(cloud: Recorder, status: int, finding: str) ->
     answer = bucket(cloud)
     url = f"{cloud.url}/storage/v1/b?project=ml"
     one(answer, finding, f"The bucket acme: POST {url} was answered with {status}: The bucket name is not for you.")
+    assert not answer["changed"]
+    assert answer["msg"].endswith("Nothing was changed.")
     assert TOKEN not in str(answer)
 
 
