@@ -8,6 +8,10 @@ FORM = "Correct it where it is set: group_vars, host_vars, or -e. Nothing was ch
 OWN = "Correct it, or begin its name with mlflow_site_ if it is your own. Nothing was changed."
 GROUPS = "mlflow_databases, mlflow_servers, mlflow_edges"
 SIZE = "Correct it, or leave it out: the defaults fit the host. Nothing was changed."
+ONE_LOGIN = (
+    "Use one of mlflow_artifact_store_azure_connection_string and mlflow_artifact_store_azure_access_key, of the account in"
+    " mlflow_artifact_uri. Nothing was changed."
+)
 FACTS = {
     "distribution": "Debian",
     "distribution_major_version": "13",
@@ -201,6 +205,36 @@ CHOICES = (
         "[AUTH_NONE] {name}: mlflow_auth=none. Without a login the edge may listen on loopback only, and it listens on every address."
         " Set mlflow_auth to basic, or let the edge listen on loopback only. Nothing was changed.",
         {"mlflow_auth": "none"},
+    ),
+)
+
+LOGINS = (
+    Case(
+        "key-of-google-cut-short",
+        "[STORE_GCS_CREDENTIALS] {name}: mlflow_artifact_store_gcs_credentials is not JSON. Put the whole JSON of the key into the vault, or"
+        " leave the variable empty where the host has a service account. Nothing was changed.",
+        {"mlflow_artifact_uri": "gs://acme/mlflow", "mlflow_artifact_store_gcs_credentials": '{"type": "service_acc'},
+        playbook="mlflow_server/plan",
+    ),
+    Case(
+        "account-of-azure-mixed-up",
+        "[STORE_AZURE_CREDENTIALS] {name}: mlflow_artifact_store_azure_connection_string is of the account acmedev, and the URI names"
+        f" acmeprod. {ONE_LOGIN}",
+        {
+            "mlflow_artifact_uri": "wasbs://artifacts@acmeprod.blob.core.windows.net/mlflow",
+            "mlflow_artifact_store_azure_connection_string": "AccountName=acmedev;AccountKey=Xk3vQ9zLr2Tn8WpB",
+        },
+        playbook="mlflow_server/plan",
+    ),
+    Case(
+        "key-of-azure-for-a-lake",
+        "[STORE_AZURE_CREDENTIALS] {name}: mlflow_artifact_store_azure_access_key is not used by MLflow with abfss://, where only an"
+        f" identity of the host logs in. {ONE_LOGIN}",
+        {
+            "mlflow_artifact_uri": "abfss://artifacts@acmeprod.dfs.core.windows.net/mlflow",
+            "mlflow_artifact_store_azure_access_key": "Xk3vQ9zLr2Tn8WpB",
+        },
+        playbook="mlflow_server/plan",
     ),
 )
 
@@ -445,4 +479,4 @@ STORES = (
     ),
 )
 
-CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *SIZES, *SECRETS, *CERTIFICATES, *STORES)
+CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *LOGINS, *SIZES, *SECRETS, *CERTIFICATES, *STORES)

@@ -7,12 +7,13 @@ import os
 import subprocess
 import urllib.error
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.mlops.mlflow.tests.unit.support import emulators
 from ansible_collections.mlops.mlflow.tests.unit.support.emulators import Azurite, FakeGcs
-from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT
+from ansible_collections.mlops.mlflow.tests.unit.support.environments import ROOT, client_python
 
 # As MLflow's server does it behind its API: everything that a client can ask for, with names that have to be encoded.
 USE = """
@@ -69,10 +70,10 @@ def _azurite() -> Iterator[Azurite]:
         yield store
 
 
-def script(text: str, argument: str, environment: Mapping[str, str], name: str) -> str:
+def script(python: str | Path, text: str, argument: str, environment: Mapping[str, str]) -> str:
     """What a Python with the clouds' libraries says to it."""
     done = subprocess.run(
-        [emulators.python(name), "-c", text, argument],
+        [python, "-c", text, argument],
         env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "PYTHONWARNINGS": "ignore", **environment},
         capture_output=True,
         text=True,
@@ -85,7 +86,7 @@ def script(text: str, argument: str, environment: Mapping[str, str], name: str) 
 
 def test_mlflow_uses_google_cloud_storage(gcs: FakeGcs) -> None:
     gcs.bucket("artifacts")
-    assert "used" in script(USE, "gs://artifacts/mlflow/dev", gcs.environment, "client")
+    assert "used" in script(client_python(), USE, "gs://artifacts/mlflow/dev", gcs.environment)
     assert sorted(gcs.objects("artifacts")) == [
         "mlflow/dev/run/artifacts/a b+ü.txt",
         "mlflow/dev/run/artifacts/large",
@@ -96,7 +97,7 @@ def test_mlflow_uses_azure_blob(azurite: Azurite) -> None:
     azurite.container("artifacts")
     environment = {"AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string}
     uri = f"wasbs://artifacts@{emulators.ACCOUNT}.blob.core.windows.net/mlflow/dev"
-    assert "used" in script(USE, uri, environment, "client")
+    assert "used" in script(client_python(), USE, uri, environment)
     assert sorted(azurite.objects("artifacts")) == [
         "mlflow/dev/run/artifacts/a b+ü.txt",
         "mlflow/dev/run/artifacts/large",
@@ -133,7 +134,7 @@ def test_azurite_checks_who_asks(azurite: Azurite, login: str, said: list[str]) 
         "list": azurite.signed("container", "l"),
         "expired": azurite.signed("container", "rwld", seconds=-60),
     }
-    assert script(ASK, strings[login], {}, "emulators").split() == said
+    assert script(emulators.python(), ASK, strings[login], {}).split() == said
 
 
 def test_each_package_of_node_is_locked_by_its_hash_and_comes_from_nowhere_in_particular() -> None:

