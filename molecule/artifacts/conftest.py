@@ -1,0 +1,41 @@
+"""The hosts of the scenario by name, and the store as each of its identities sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from ansible_collections.mlops.mlflow.molecule.shared.several import given, hosts, site, slots
+
+__all__ = ["given", "hosts", "site", "slots"]
+
+SERVERS = ("art-a", "art-b")
+
+
+@pytest.fixture(scope="session")
+def names() -> tuple[str, ...]:
+    """The hosts of the inventory."""
+    return (*SERVERS, "art-store")
+
+
+@pytest.fixture(scope="session")
+def store(hosts: Mapping[str, Any], site: Path) -> Callable[[str], Any]:
+    """An S3 client with the keys that the inventory now has for an identity: "", "maintenance" or "admin"."""
+
+    def client(identity: str, *, service: str = "s3", **keys: str) -> Any:
+        variables = hosts["art-a"].ansible.get_variables()
+        prefix = "mlflow_artifact_store_" + (f"{identity}_" if identity else "")
+        return boto3.client(
+            service,
+            endpoint_url=variables["mlflow_artifact_store_endpoint_url"],
+            region_name=variables["mlflow_artifact_store_region"],
+            verify=str(site / "ca.pem"),
+            aws_access_key_id=keys.get("access_key_id", variables[f"{prefix}access_key_id"]),
+            aws_secret_access_key=keys.get("secret_access_key", variables[f"{prefix}secret_access_key"]),
+        )
+
+    return client
