@@ -387,7 +387,7 @@ class _S3:
         self._client: Any = None
 
     def connect(self) -> None:
-        self._client = _client(self._request)
+        self._client = s3_client(self._request)
         self._extra = _extra_args(
             self._request["upload_extra_args"] or os.environ.get("MLFLOW_S3_UPLOAD_EXTRA_ARGS", "")
         )
@@ -429,26 +429,30 @@ class _S3:
         )
 
     def describe(self, error: Exception) -> dict[str, Any]:
-        """The service's code, or the class of botocore's own."""
-        response = getattr(error, "response", None) or {}
-        said = response.get("Error") or {}
-        meta = response.get("ResponseMetadata") or {}
-        headers = meta.get("HTTPHeaders") or {}
-        code = str(said.get("Code") or getattr(error, "errno", "") or "")
-        return {
-            "type": "ClientError" if response else type(error).__name__,
-            "code": code,
-            "text": _text(said.get("Message") or error),
-            "denied": bool(response) and code in _DENIED,
-            "status": meta.get("HTTPStatusCode") or 0,
-            "region": str(said.get("Region") or headers.get("x-amz-bucket-region") or ""),
-            "classes": [one.__name__ for one in type(error).__mro__],
-        }
+        return describe_s3(error)
 
     def look(self, failure: dict[str, Any]) -> dict[str, Any]:
         if failure["type"] == "ClientError" and not failure["code"].isdigit():  # the words of an S3 service
             return {}
-        return _look_at(self._request["endpoint_url"], min(5.0, self._request["seconds"] / 4))
+        return look_at(self._request["endpoint_url"], min(5.0, self._request["seconds"] / 4))
+
+
+def describe_s3(error: Exception) -> dict[str, Any]:
+    """Describe an error of boto3: the service's code, or the class of botocore's own."""
+    response = getattr(error, "response", None) or {}
+    said = response.get("Error") or {}
+    meta = response.get("ResponseMetadata") or {}
+    headers = meta.get("HTTPHeaders") or {}
+    code = str(said.get("Code") or getattr(error, "errno", "") or "")
+    return {
+        "type": "ClientError" if response else type(error).__name__,
+        "code": code,
+        "text": _text(said.get("Message") or error),
+        "denied": bool(response) and code in _DENIED,
+        "status": meta.get("HTTPStatusCode") or 0,
+        "region": str(said.get("Region") or headers.get("x-amz-bucket-region") or ""),
+        "classes": [one.__name__ for one in type(error).__mro__],
+    }
 
 
 def _extra_args(text: str) -> dict[str, Any]:
@@ -468,7 +472,7 @@ def _extra_args(text: str) -> dict[str, Any]:
     return extra
 
 
-def _client(request: dict[str, Any]) -> Any:
+def s3_client(request: dict[str, Any]) -> Any:
     import boto3
     import botocore.config
 
@@ -495,7 +499,7 @@ def _client(request: dict[str, Any]) -> Any:
     )
 
 
-def _look_at(endpoint: str, seconds: float) -> dict[str, Any]:
+def look_at(endpoint: str, seconds: float) -> dict[str, Any]:
     """See for ourselves whether the endpoint's name resolves and whether it speaks TLS, which drivers do not tell."""
     parts = urlsplit(endpoint)
     try:

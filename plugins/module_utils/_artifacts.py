@@ -91,6 +91,7 @@ _CLOUD_CLASSES = {
     "RefreshError": "ARTIFACT_SECRET_WRONG",
     "Unauthorized": "ARTIFACT_CREDENTIALS_NONE",
     "NotFound": "ARTIFACT_BUCKET_MISSING",
+    "AzureSigningError": "ARTIFACT_CREDENTIALS_UNUSABLE",  # one of the next
     "ClientAuthenticationError": "ARTIFACT_CREDENTIALS_NONE",
     "SSLError": "ARTIFACT_TLS",
     "TransportError": "ARTIFACT_ENDPOINT_DOWN",

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_probe import _client, _failure, _look_at
+from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_probe import describe_s3, look_at, s3_client
 
 # How services say that they do not have a feature.
 _LACKING = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented", "501", "405"})
@@ -57,22 +57,22 @@ def probe(request: dict[str, Any]) -> dict[str, Any]:
         "failures": [],
     }
     try:
-        client = _client(request)
+        client = s3_client(request)
     except Exception as error:  # a missing library, an impossible endpoint, an unreadable file of authorities
-        answer["failures"].append(_failure("prepare", error))
+        answer["failures"].append({"step": "prepare", **describe_s3(error)})
         return answer
     try:
         listed = client.list_objects_v2(Bucket=request["bucket"], MaxKeys=1)
         answer["empty"] = not listed.get("Contents")
     except Exception as error:
-        failure = _failure("look", error)
+        failure = {"step": "look", **describe_s3(error)}
         if failure["code"] == "NoSuchBucket":
             return answer
         # Who may not list may still be allowed to read the settings.
         if failure["code"] not in _DENIED:
             answer["failures"].append(failure)
             if failure["type"] != "ClientError" or failure["code"].isdigit():
-                answer.update(_look_at(request["endpoint_url"], min(5.0, request["seconds"] / 4)))
+                answer.update(look_at(request["endpoint_url"], min(5.0, request["seconds"] / 4)))
             return answer
         answer["denied"].append("objects")
     answer["exists"] = True
@@ -88,7 +88,7 @@ def _read(feature: str, read: Callable[[], Any], answer: dict[str, Any]) -> None
     try:
         value = read()
     except Exception as error:
-        failure = _failure("look", error)
+        failure = {"step": "look", **describe_s3(error)}
         if failure["code"] in _LACKING:
             answer["lacking"].append(feature)
         elif failure["code"] in _DENIED:

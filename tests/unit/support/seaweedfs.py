@@ -112,7 +112,7 @@ def _free_ports() -> dict[str, int]:
 
 def _start(folder: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
     command = [
-        weed(),
+        str(weed()),
         "server",
         f"-dir={folder / 'data'}",
         f"-ip={LOOPBACK}",

@@ -95,7 +95,8 @@ def one(answer: dict[str, Any], finding_id: str, summary: str, evidence: str = "
 
 
 @pytest.fixture(name="emulated")
-def _emulated(gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> FakeGcs:
+def _emulated(alone: None, gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> FakeGcs:
+    assert alone is None  # first, because it takes away what is set here
     for name, value in gcs.environment.items():
         monkeypatch.setenv(name, value)
     return gcs
@@ -306,12 +307,16 @@ def test_a_container_of_another_environment(azurite: Azurite) -> None:
     )
 
 
-@pytest.mark.parametrize("given", ["no connection string", "AccountName=a;AccountKey=secret-part"])
-def test_a_connection_string_that_is_none(given: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "step", "evidence"),
+    [
+        ("no connection string", "preparing the request", "the connection string cannot be read"),
+        ("AccountName=a;AccountKey=secret-part", "listing", "AzureSigningError: "),
+    ],
+)
+def test_a_connection_string_that_is_none(given: str, step: str, evidence: str) -> None:
     answer = check(place(), azure_connection_string=given)
-    one(
-        answer, "ARTIFACT_CREDENTIALS_UNUSABLE", "preparing the request failed.", "the connection string cannot be read"
-    )
+    one(answer, "ARTIFACT_CREDENTIALS_UNUSABLE", f"{step} failed.", evidence)
     assert "secret-part" not in str(answer["findings"])
 
 
@@ -326,6 +331,6 @@ def test_no_credentials_for_azure(uri: str) -> None:
         check(uri),
         "ARTIFACT_CREDENTIALS_NONE",
         "there are no keys for the bucket; listing failed.",
-        "EnvironmentCredential",
+        "Credential",
     )
     assert "managed identity" in finding["remedy"]
