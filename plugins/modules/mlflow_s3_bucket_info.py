@@ -10,6 +10,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mlops.mlflow.plugins.module_utils import (
+    _artifact_clouds,
     _artifact_probe,
     _artifacts,
     _check,
@@ -85,7 +86,7 @@ def main() -> None:
     given = module.params
     # A part of a second less, so that the probe's own bounds come first and tell more.
     request: dict[str, Any] = {**{name: given[name] for name in _TOLD}, "seconds": max(seconds - 1, 1)}
-    outcome = _probe.run(_s3_bucket_probe, request, seconds=seconds, libraries=[_artifact_probe])
+    outcome = _probe.run(_s3_bucket_probe, request, seconds=seconds, libraries=[_artifact_clouds, _artifact_probe])
     place = ArtifactUri("s3", f"s3://{given['bucket']}", bucket=given["bucket"], scheme="s3")
     asked = _artifacts.Asked(
         host, place, given["environment"], given["endpoint_url"], given["region"], given["ca_file"]
