@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,14 +226,15 @@ class Tracking:
                 "application_name": "mlops-mlflow-artifacts",
                 **self._parameters,
             }
-            with contextlib.closing(psycopg2.connect(**parameters)) as connection, connection:
+            with contextlib.closing(psycopg2.connect(**parameters)) as connection:
                 connection.set_session(
                     isolation_level="REPEATABLE READ" if readonly else "READ COMMITTED", readonly=readonly
                 )
-                with connection.cursor() as cursor:
-                    # A million rows take longer than what a server's own statements are given.
-                    cursor.execute("SET LOCAL statement_timeout = 0")
-                yield connection
+                with connection:  # one transaction
+                    with connection.cursor() as cursor:
+                        # A million rows take longer than what a server's own statements are given.
+                        cursor.execute("SET LOCAL statement_timeout = 0")
+                    yield connection
         except psycopg2.Error as error:
             text = words(error)
             for secret in secrets_of(self._parameters):
@@ -270,19 +271,23 @@ def program(name: str) -> str:
     raise DatabaseError(f"{name} is not installed on this host (Debian's package postgresql-client)")
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    done = subprocess.run(
-        command,
+async def _talk(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int | None, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command,
         env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        errors="replace",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
-    if done.returncode != 0:
-        raise DatabaseError(f"{Path(command[0]).name}: {words(RuntimeError(done.stderr))}")
-    return done.stdout
+    said, complained = await process.communicate()
+    return process.returncode, said.decode(errors="replace"), complained.decode(errors="replace")
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    status, said, complained = asyncio.run(_talk(command, environment))
+    if status != 0:
+        raise DatabaseError(f"{Path(command[0]).name}: {words(RuntimeError(complained))}")
+    return said
 
 
 def read_dump(file: Path) -> str:

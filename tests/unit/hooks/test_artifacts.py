@@ -30,4 +30,4 @@ def test_a_store_does_all_by_name_and_is_none_that_makes_urls() -> None:
     assert streaming.list_artifacts("here") == ["here/one"]
     assert not isinstance(streaming, Maker)
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
-        _ = streaming.nothing_of_the_kind
+        str(streaming.nothing_of_the_kind)
