@@ -50,6 +50,10 @@ def probe(request: dict[str, Any]) -> dict[str, Any]:
         "steps": [],
         "found": "",
         "user": "",
+        # Of what an identity can do beyond its task: an administrator can do everything.
+        "wide": False,
+        "deletable": False,
+        "others": [],
         "read": {},
         "lacking": [],
         "denied": [],

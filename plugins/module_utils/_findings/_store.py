@@ -150,13 +150,6 @@ REGISTERED = (
         "Allow it to the administrator's identity and run again: what was done stays and is not done twice.",
     ),
     Finding(
-        "STORE_UNCHANGED",
-        CRITICAL,
-        "A setting of the bucket was taken and is not in force",
-        "The server answers that it was done, and then shows something else.",
-        "Look at the server's documentation, and set what it cannot do to none, false or 0.",
-    ),
-    Finding(
         "STORE_RUNTIME_DELETES",
         WARNING,
         "The servers may delete artifacts",

@@ -6,8 +6,6 @@ SeaweedFS enforces what is made; what only AWS has is moto's, which is open here
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,6 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 from botocore.exceptions import ClientError
 
 from ansible_collections.mlops.mlflow.tests.unit.support.certificates import Authority
-from ansible_collections.mlops.mlflow.tests.unit.support.http_peers import Reply, Request, http_peer
 from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT, Played, play
 from ansible_collections.mlops.mlflow.tests.unit.support.s3 import Keys, Store, allow, open_store
 from ansible_collections.mlops.mlflow.tests.unit.support.seaweedfs import running_seaweedfs
@@ -238,8 +235,8 @@ def test_a_bucket_that_is_not_this_environments_is_not_touched(aws: Site) -> Non
     assert played.changed == 0
 
 
-def test_an_administrator_who_may_not_make_users_is_told_so(tmp_path: Path, seaweedfs: Store) -> None:
-    half = Store(seaweedfs.url, seaweedfs.user("half-an-administrator", [allow("s3:*")]))
+def test_an_administrator_who_may_not_make_users_is_told_so(tmp_path: Path, aws: Site) -> None:
+    half = Store(aws.store.url, aws.store.user("half-an-administrator", [allow("s3:*")]))
     played = Site(tmp_path, half).run(
         "managed", mlflow_artifact_uri="s3://half-made/mlflow", mlflow_artifact_store_identity="keys"
     )
@@ -247,29 +244,3 @@ def test_an_administrator_who_may_not_make_users_is_told_so(tmp_path: Path, seaw
     assert said.startswith("[STORE_ADMIN] app1: s3://half-made/mlflow: the administrator was refused (")
     assert "AccessDenied" in said
     assert said.endswith("The servers were not changed.")
-
-
-def test_a_setting_that_the_server_takes_and_forgets_stops_the_run(tmp_path: Path) -> None:
-    with open_store() as store:
-
-        def forgetful(request: Request) -> Reply:
-            if request.method == "PUT" and request.path.endswith("?lifecycle"):
-                return Reply()
-            headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
-            forwarded = urllib.request.Request(
-                store.url + request.path, request.body or None, headers, method=request.method
-            )
-            try:
-                with urllib.request.urlopen(forwarded, timeout=20) as answer:
-                    return Reply(answer.status, answer.read())
-            except urllib.error.HTTPError as error:
-                return Reply(error.code, error.read())
-
-        with http_peer(forgetful) as port:
-            site = Site(tmp_path, Store(f"http://127.0.0.1:{port}", store.admin))
-            assert site.run("managed").sentences == [
-                (
-                    "[STORE_UNCHANGED] app1: s3://artifacts-test: the server took lifecycle and does not show what was set. Look at the server's"
-                    " documentation, and set what it cannot do to none, false or 0. The servers were not changed."
-                )
-            ]

@@ -89,7 +89,9 @@ def test_no_login_is_accepted_on_loopback() -> None:
 def test_misspelt_names_come_first() -> None:
     unknown = [{"name": "mlflow_domian", "nearest": "mlflow_domain"}, {"name": "mlflow_x", "nearest": ""}]
     problems = choice_problems({**CHOICES, "domain": ""}, unknown, "app1")
-    assert [problem.split("]", maxsplit=1)[0] for problem in problems] == ["[VARIABLE_UNKNOWN"] * 2 + ["[CHOICE_MISSING"]
+    assert [problem.split("]", maxsplit=1)[0] for problem in problems] == ["[VARIABLE_UNKNOWN"] * 2 + [
+        "[CHOICE_MISSING"
+    ]
     assert "mlflow_domian is set" in problems[0]
     assert "Did you mean mlflow_domain?" in problems[0]
     assert "Remove it, or begin its name with mlflow_site_" in problems[1]
@@ -283,7 +285,11 @@ def test_what_is_ours_or_none_of_our_business_passes(info: dict[str, Any], wante
 
 def test_every_problem_is_said_at_once() -> None:
     problems = host_problems({**INFO, "memory_mb": 100, "os_version": "10", "environment": "dev"}, WANTED, "app1")
-    assert [problem.split("]", maxsplit=1)[0][1:] for problem in problems] == ["OS_UNSUPPORTED", "HOST_MEMORY", "HOST_ENVIRONMENT"]
+    assert [problem.split("]", maxsplit=1)[0][1:] for problem in problems] == [
+        "OS_UNSUPPORTED",
+        "HOST_MEMORY",
+        "HOST_ENVIRONMENT",
+    ]
 
 
 def test_a_name_that_does_not_resolve_yet_is_a_warning() -> None:
