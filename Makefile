@@ -39,8 +39,8 @@ scenario: ## one Molecule scenario on real hosts: make scenario S=default
 
 test: ## all of the above that CI runs: setup, lint, sanity, units, tarball, scenario default, leak check
 	@tools/test
-test-all: ## test, and what does not fit into its time; writes docs/reference/test-results.md
-	@tools/test --all
+test-all: ## test, and what does not fit into its time, or STAGES="lint units"; writes docs/reference/test-results.md
+	@tools/test --all $(STAGES)
 
 bench: ## measure it against the quick start and a default PostgreSQL: make bench ARGS="--help"
 	@tools/bench $(ARGS)

@@ -34,9 +34,9 @@ def behave(tools: Path, name: str, commands: str) -> None:
     path.chmod(0o755)
 
 
-def run(tools: Path) -> subprocess.CompletedProcess[str]:
+def run(tools: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What `make test` does."""
-    return subprocess.run([str(tools / "test")], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([str(tools / "test"), *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -57,6 +57,33 @@ def test_every_stage_runs_and_says_whose_lines_they_are(tools: Path) -> None:
     assert done.stdout.splitlines()[-1] == "6 passed, 0 failed"
     assert "scenario-default| scenario default --tarball\n" in done.stdout
     assert "units| units development\n" in done.stdout
+
+
+@needs_root
+def test_the_page_keeps_what_other_stages_came_to(tools: Path) -> None:
+    """Some stages run again, after one failed; a stage that is known no more is left out."""
+    behave(tools, "python", "echo Python")
+    behave(tools, "sanity", "exit 1")
+    page = tools.parent / "docs" / "reference" / "test-results.md"
+    page.parent.mkdir(parents=True)
+    before = "| units | passed | 7 | 2026-01-02 03:04 | 0123abc |"
+    page.write_text(f"{before}\n| sanity | passed | 8 | 2026-01-02 03:04 | 0123abc |\n| gone | passed | 1 | x | y |\n")
+    done = run(tools, "--all", "lint", "sanity")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "2 passed, 1 failed"
+    assert "units" not in done.stdout
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| ") and "---" not in line]
+    names = [line.split(" | ")[:2] for line in rows[rows.index("| stage | result | seconds | ended (UTC) | revision |") + 1 :]]
+    assert names == [["| setup", "passed"], ["| lint", "passed"], ["| sanity", "failed"], ["| units", "passed"]]
+    assert before in rows
+
+
+@needs_root
+def test_a_stage_that_nobody_knows_is_refused(tools: Path) -> None:
+    done = run(tools, "--all", "scenario-defualt")
+    assert done.returncode == 1
+    assert "unknown stage: scenario-defualt" in done.stderr
+    assert done.stdout == ""
 
 
 @needs_root
