@@ -23,19 +23,33 @@ def names() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def store(hosts: Mapping[str, Any], site: Path) -> Callable[[str], Any]:
-    """An S3 client with the keys that the inventory now has for an identity: "", "maintenance" or "admin"."""
+def keys(hosts: Mapping[str, Any], site: Path) -> Callable[[str], tuple[str, str]]:
+    """Id and secret that the inventory now has for an identity: "", "maintenance" or "admin"."""
 
-    def client(identity: str, *, service: str = "s3", **keys: str) -> Any:
+    def read(identity: str) -> tuple[str, str]:
+        if identity == "admin":  # a lookup in the inventory, which testinfra does not evaluate
+            return "administrator", (site / "administrator").read_text(encoding="utf-8").strip()
         variables = hosts["art-a"].ansible.get_variables()
         prefix = "mlflow_artifact_store_" + (f"{identity}_" if identity else "")
+        return variables[f"{prefix}access_key_id"], variables[f"{prefix}secret_access_key"]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def store(hosts: Mapping[str, Any], keys: Callable[[str], tuple[str, str]], site: Path) -> Callable[[str], Any]:
+    """An S3 client with the keys that an identity has now."""
+
+    def client(identity: str) -> Any:
+        variables = hosts["art-a"].ansible.get_variables()
+        key, secret = keys(identity)
         return boto3.client(
-            service,
+            "s3",
             endpoint_url=variables["mlflow_artifact_store_endpoint_url"],
             region_name=variables["mlflow_artifact_store_region"],
             verify=str(site / "ca.pem"),
-            aws_access_key_id=keys.get("access_key_id", variables[f"{prefix}access_key_id"]),
-            aws_secret_access_key=keys.get("secret_access_key", variables[f"{prefix}secret_access_key"]),
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
         )
 
     return client

@@ -12,6 +12,11 @@ from ansible_collections.mlops.mlflow.tests.unit.support.s3 import Store
 from ansible_collections.mlops.mlflow.tests.unit.support.seaweedfs import running_seaweedfs
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of roles run whole playbooks for minutes: they begin first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: "roles" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of this checkout."""

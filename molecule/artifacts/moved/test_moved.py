@@ -160,7 +160,7 @@ def test_both_servers_serve_from_the_directory(hosts: Mapping[str, Any], edge: c
         content = f"content {number}"
         assert edge.ask("PUT", f"{path}/{number}.txt", login=True, body=content).status == 200
         assert edge.ask("GET", f"{path}/{number}.txt", login=True).body == content.encode()
-    asked = "grep -F /artifacts/shared/ /var/log/nginx/mlflow-access.log | grep -o '\"upstream\":\"[^\"]*\"' | sort -u"
+    asked = 'grep -F /artifacts/shared/ /var/log/nginx/mlflow-access.log | grep -o \'"upstream":"[^"]*"\' | sort -u'
     said = hosts["art-a"].check_output(asked).splitlines()
     assert len(said) >= len(SERVERS), said
     file = hosts["art-store"].file("/srv/export/artifacts/shared/0.txt")

@@ -13,13 +13,12 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ansible_collections.mlops.mlflow.benchmarks import measures, report
 from ansible_collections.mlops.mlflow.benchmarks.agent import __main__ as agent
 from ansible_collections.mlops.mlflow.benchmarks.agent import client, load, mix, page
+from ansible_collections.mlops.mlflow.tests.unit.support.s3 import open_store
 
 
 def requests_of(cycle: mix.Cycle) -> list[mix.Request]:
@@ -199,29 +198,21 @@ def test_a_file_is_moved_to_the_store_itself_and_nothing_stays(tmp_path: Path) -
     """Against a store that is one in memory; the ways through MLflow need a release, and run in the benchmark."""
     file = tmp_path / "large"
     file.write_bytes(random.Random(1).randbytes(9 * 2**20))
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
-        # Stores in memory are one in a process: what other tests left there is none of this one's.
-        keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
-        before = boto3.client("s3", endpoint_url=endpoint, **keys).list_buckets()["Buckets"]
+    with open_store() as store:
+        before = store.client("s3").list_buckets()["Buckets"]
         answer = agent.move(
             {
                 "python": sys.executable,
                 "units": [],
                 "environment": measures.KEYS,
-                "moves": {"bucket": "bench-store", "file": str(file), "store": True, "endpoint": endpoint},
+                "moves": {"bucket": "bench-store", "file": str(file), "store": True, "endpoint": store.url},
             }
         )
         assert answer["up"] > 0
         assert answer["down"] > 0
         assert answer["server_cpu"] == 0
-        assert boto3.client("s3", endpoint_url=endpoint, **keys).list_buckets()["Buckets"] == before
-        assert list(tmp_path.iterdir()) == [file]
-    finally:
-        server.stop()
+        assert store.client("s3").list_buckets()["Buckets"] == before
+    assert list(tmp_path.iterdir()) == [file]
 
 
 class Moving:

@@ -73,7 +73,10 @@ def test_the_page_keeps_what_other_stages_came_to(tools: Path) -> None:
     assert done.stdout.splitlines()[-1] == "2 passed, 1 failed"
     assert "units" not in done.stdout
     rows = [line for line in page.read_text().splitlines() if line.startswith("| ") and "---" not in line]
-    names = [line.split(" | ")[:2] for line in rows[rows.index("| stage | result | seconds | ended (UTC) | revision |") + 1 :]]
+    names = [
+        line.split(" | ")[:2]
+        for line in rows[rows.index("| stage | result | seconds | ended (UTC) | revision |") + 1 :]
+    ]
     assert names == [["| setup", "passed"], ["| lint", "passed"], ["| sanity", "failed"], ["| units", "passed"]]
     assert before in rows
 
