@@ -83,7 +83,7 @@ def artifacts_server(folder: Path, store: Store, keys: Keys) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
-                *(client_python().parent / "mlflow", "server", "--artifacts-only", "--workers", "1"),
+                *("mlflow", "server", "--artifacts-only", "--workers", "1"),
                 *("--artifacts-destination", f"s3://{BUCKET}/{PREFIX}", "--host", LOOPBACK, "--port", str(port)),
             ],
             env=environment(folder, store, keys),
