@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from ansible_collections.mlops.mlflow.plugins.module_utils import _s3_access
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_locations import OURS
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUri
 
@@ -31,12 +32,7 @@ MARKER = f"{OURS}/environment"
 # How each module that opens a place is told where and as whom; the same names as in mlflow_artifact_check.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "uri": {"type": "str", "required": True},
-    "access_key_id": {"type": "str", "default": ""},
-    "secret_access_key": {"type": "str", "default": "", "no_log": True},
-    "session_token": {"type": "str", "default": "", "no_log": True},
-    "endpoint_url": {"type": "str", "default": ""},
-    "region": {"type": "str", "default": ""},
-    "ca_file": {"type": "str", "default": ""},
+    **_s3_access.OPTIONS,
 }
 
 
@@ -220,7 +216,7 @@ class Bucket:
 
         Args:
             place: bucket and prefix.
-            access: `access_key_id`, `secret_access_key`, `session_token`, `endpoint_url`, `region`, `ca_file`; empty as the host offers it.
+            access: the options of _s3_access.py.
         """
         self._bucket = place.bucket
         self._prefix = f"{place.prefix}/" if place.prefix else ""
@@ -235,16 +231,7 @@ class Bucket:
                 retries={"total_max_attempts": 8, "mode": "standard"},
                 s3={"addressing_style": os.environ.get("MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE", "auto")},
             )
-            self._client = boto3.client(
-                "s3",
-                aws_access_key_id=access["access_key_id"] or None,
-                aws_secret_access_key=access["secret_access_key"] or None,
-                aws_session_token=access["session_token"] or None,
-                endpoint_url=access["endpoint_url"] or None,
-                region_name=access["region"] or None,
-                verify=access["ca_file"] or None,
-                config=settings,
-            )
+            self._client = boto3.client("s3", **_s3_access.client_arguments(access), config=settings)
 
     def things(self, prefix: str) -> Iterator[Thing]:
         """Everything at or below a key, in the order of the store."""

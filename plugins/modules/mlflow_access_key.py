@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mlops.mlflow.plugins.module_utils import _access_keys, _check
+from ansible_collections.mlops.mlflow.plugins.module_utils import _access_keys, _check, _s3_access
 from ansible_collections.mlops.mlflow.plugins.module_utils._access_keys import Key
 
 
@@ -21,12 +21,7 @@ def _client(given: dict[str, Any]) -> Any:
 
     return boto3.client(
         "iam",
-        aws_access_key_id=given["access_key_id"] or None,
-        aws_secret_access_key=given["secret_access_key"] or None,
-        aws_session_token=given["session_token"] or None,
-        endpoint_url=given["endpoint_url"] or None,
-        region_name=given["region"] or "us-east-1",
-        verify=given["ca_file"] or None,
+        **_s3_access.client_arguments({**given, "region": given["region"] or "us-east-1"}),
         # A request to make a key that is sent twice makes two.
         config=botocore.config.Config(connect_timeout=10, read_timeout=30, retries={"total_max_attempts": 1}),
     )
@@ -80,17 +75,12 @@ def main() -> None:
     states = [_access_keys.LISTED, _access_keys.PRESENT, _access_keys.ABSENT]
     module = AnsibleModule(
         argument_spec={
+            **_s3_access.OPTIONS,
             "user": {"type": "str", "required": True},
             "state": {"type": "str", "choices": states, "default": _access_keys.LISTED},
             "key_id": {"type": "str", "default": "", "no_log": False},
             "active": {"type": "bool", "default": True},
             "known": {"type": "list", "elements": "str", "default": []},
-            "access_key_id": {"type": "str", "default": ""},
-            "secret_access_key": {"type": "str", "default": "", "no_log": True},
-            "session_token": {"type": "str", "default": "", "no_log": True},
-            "endpoint_url": {"type": "str", "default": ""},
-            "region": {"type": "str", "default": ""},
-            "ca_file": {"type": "str", "default": ""},
             "host": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

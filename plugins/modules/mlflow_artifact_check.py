@@ -19,18 +19,14 @@ from ansible_collections.mlops.mlflow.plugins.module_utils import (
     _endpoint_probe,
     _probe,
     _rest,
+    _s3_access,
 )
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUri, ArtifactUriError, parse
 
 # What the probe is told as it is.
 _TOLD = (
     "environment",
-    "access_key_id",
-    "secret_access_key",
-    "session_token",
-    "endpoint_url",
-    "region",
-    "ca_file",
+    *_s3_access.OPTIONS,
     "azure_connection_string",
     "azure_access_key",
     "gcs_credentials",
@@ -96,14 +92,9 @@ def main() -> None:
         argument_spec={
             **_check.OPTIONS,
             **_check.SANDBOX,
+            **_s3_access.OPTIONS,
             "uri": {"type": "str", "required": True},
             "environment": {"type": "str", "required": True},
-            "access_key_id": {"type": "str", "default": ""},
-            "secret_access_key": {"type": "str", "default": "", "no_log": True},
-            "session_token": {"type": "str", "default": "", "no_log": True},
-            "endpoint_url": {"type": "str", "default": ""},
-            "region": {"type": "str", "default": ""},
-            "ca_file": {"type": "str", "default": ""},
             "azure_connection_string": {"type": "str", "default": "", "no_log": True},
             "azure_access_key": {"type": "str", "default": "", "no_log": True},
             "gcs_credentials": {"type": "json", "no_log": True},

@@ -15,6 +15,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils import (
     _artifacts,
     _check,
     _probe,
+    _s3_access,
     _s3_bucket,
     _s3_bucket_probe,
 )
@@ -25,12 +26,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import CRIT
 _TOLD = (
     "bucket",
     "expected_owner",
-    "access_key_id",
-    "secret_access_key",
-    "session_token",
-    "endpoint_url",
-    "region",
-    "ca_file",
+    *_s3_access.OPTIONS,
 )
 # What is wanted, by the same names.
 _WANTED = (
@@ -55,14 +51,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **_check.OPTIONS,
+            **_s3_access.OPTIONS,
             "bucket": {"type": "str", "required": True},
             "environment": {"type": "str", "required": True},
-            "access_key_id": {"type": "str", "default": ""},
-            "secret_access_key": {"type": "str", "default": "", "no_log": True},
-            "session_token": {"type": "str", "default": "", "no_log": True},
-            "endpoint_url": {"type": "str", "default": ""},
-            "region": {"type": "str", "default": ""},
-            "ca_file": {"type": "str", "default": ""},
             "expected_owner": {"type": "str", "default": ""},
             "managed": {"type": "bool", "default": False},
             "adopt": {"type": "bool", "default": False},

@@ -156,6 +156,12 @@ CHOICES = (
         {"mlflow_artifact_transfer": "presigned"},
     ),
     Case(
+        "signed-urls-of-google",
+        "[TRANSFER_SCHEME] {name}: mlflow_artifact_transfer=presigned. Google Cloud Storage has no signed URLs for downloads in MLflow, only S3 has."
+        " Set mlflow_artifact_transfer to proxied, or mlflow_artifact_uri to a bucket that it works with. Nothing was changed.",
+        {"mlflow_artifact_uri": "gs://acme-mlflow-test/mlflow", "mlflow_artifact_transfer": "presigned"},
+    ),
+    Case(
         "a-bucket-on-everybodys-own-machine",
         "[TRANSFER_ENDPOINT] {name}: mlflow_artifact_store_endpoint_url=http://127.0.0.1:9000. With mlflow_artifact_transfer=direct clients go"
         " there themselves, and would look on their own machines. Set mlflow_artifact_store_endpoint_url to an address that servers and clients"
@@ -396,6 +402,7 @@ CERTIFICATES = (
     ),
 )
 
+PLACE = "Set mlflow_artifact_uri to an absolute directory or to a bucket and prefix such as s3://bucket/prefix. Nothing was changed."
 STORE = {
     "mlflow_artifact_uri": "s3://acme-mlflow-test/mlflow",
     "mlflow_artifact_store_managed": True,
@@ -457,6 +464,54 @@ STORES = (
         playbook="mlflow_artifact_store/managed",
     ),
     Case(
+        "versions-kept-for-days-below-zero",
+        "[STORE_CHOICE] {name}: mlflow_artifact_store_s3_noncurrent_days=-30. Days go from 1, and 0 means never. Set a number of days."
+        " Nothing was changed.",
+        {**STORE, "mlflow_artifact_store_s3_noncurrent_days": -30},
+        playbook="mlflow_artifact_store/refuse",
+    ),
+    Case(
+        "owner-of-eleven-digits",
+        "[STORE_CHOICE] {name}: mlflow_artifact_store_s3_expected_owner=12345678901. An account is twelve digits. Write the account's number, in"
+        " quotes. Nothing was changed.",
+        {**STORE, "mlflow_artifact_store_managed": False, "mlflow_artifact_store_s3_expected_owner": "12345678901"},
+        playbook="mlflow_artifact_store/refuse",
+    ),
+    Case(
+        "maintenance-that-nobody-makes",
+        "[STORE_IDENTITY] {name}: mlflow_artifact_store_maintenance=True. An identity is made only where the store is managed. Set"
+        " mlflow_artifact_store_managed to true, or leave the identity to those who make it. Nothing was changed.",
+        {**STORE, "mlflow_artifact_store_managed": False, "mlflow_artifact_store_maintenance": True},
+        playbook="mlflow_artifact_store/refuse",
+    ),
+    Case(
+        "identity-of-no-kind",
+        "[VARIABLE_VALUE] {name}: mlflow_artifact_store_identity=key. It is one of given, keys, instance_profile. Did you mean keys?"
+        f" {FORM}",
+        {**STORE, "mlflow_artifact_store_identity": "key"},
+        is_choice=True,
+    ),
+    Case(
+        "encryption-of-no-kind",
+        f"[VARIABLE_VALUE] {{name}}: mlflow_artifact_store_s3_encryption=SSE-S3. It is one of none, AES256, aws:kms. {FORM}",
+        {**STORE, "mlflow_artifact_store_s3_encryption": "SSE-S3"},
+        is_choice=True,
+    ),
+    Case(
+        "region-that-is-no-name",
+        "[ARTIFACT_REGION] {name}: s3://acme-mlflow-test: the bucket is in another region (eu central 1); preparing the request failed."
+        " Set mlflow_artifact_store_region to the bucket's region. The bucket was not changed.",
+        {**STORE, "mlflow_artifact_store_region": "eu central 1"},
+        playbook="mlflow_artifact_store/refuse",
+    ),
+    Case(
+        "endpoint-without-a-scheme",
+        "[ARTIFACT_ENDPOINT_URL] {name}: s3://acme-mlflow-test: the endpoint is not a URL (s3.example.com); preparing the request failed."
+        " Set mlflow_artifact_store_endpoint_url with its scheme, for example https://s3.example.com. The bucket was not changed.",
+        {**STORE, "mlflow_artifact_store_endpoint_url": "s3.example.com"},
+        playbook="mlflow_artifact_store/refuse",
+    ),
+    Case(
         "prefix-that-no-policy-can-name",
         "[STORE_CHOICE] {name}: mlflow_artifact_uri=s3://acme-mlflow-test/\u043c. A policy cannot name a prefix with such letters. Use a prefix"
         " of Latin letters. Nothing was changed.",
@@ -469,6 +524,32 @@ STORES = (
         " for other places as well. Write s3://acme-mlflow-test/mlflow instead. Set mlflow_artifact_uri to an absolute directory or to a"
         " bucket and prefix such as s3://bucket/prefix. Nothing was changed.",
         {"mlflow_artifact_uri": "s3://acme-mlflow-test/*"},
+    ),
+    Case(
+        "scheme-of-other-tools",
+        "[ARTIFACT_URI] {name}: mlflow_artifact_uri=s3a://acme-mlflow-test/mlflow. MLflow has no scheme s3a://; what it calls s3:// may be meant."
+        f" Write s3://acme-mlflow-test/mlflow instead. {PLACE}",
+        {"mlflow_artifact_uri": "s3a://acme-mlflow-test/mlflow"},
+    ),
+    Case(
+        "bucket-with-capitals",
+        "[ARTIFACT_URI] {name}: mlflow_artifact_uri=s3://Acme_ML/mlflow. 's3://Acme_ML/mlflow' has no valid bucket name"
+        " ('Acme_ML'): 3 to 63 lower-case letters, digits, dots and dashes."
+        f" Write s3://acme-ml/mlflow instead. {PLACE}",
+        {"mlflow_artifact_uri": "s3://Acme_ML/mlflow"},
+    ),
+    Case(
+        "bucket-without-a-prefix",
+        "[ARTIFACT_URI] {name}: mlflow_artifact_uri=s3://acme-mlflow-test. 's3://acme-mlflow-test' has no prefix, and MLflow would fill the root of the bucket."
+        f" Write s3://acme-mlflow-test/mlflow instead. {PLACE}",
+        {"mlflow_artifact_uri": "s3://acme-mlflow-test"},
+    ),
+    Case(
+        "prefix-with-an-empty-part",
+        "[ARTIFACT_URI] {name}: mlflow_artifact_uri=s3://acme-mlflow-test//mlflow. 's3://acme-mlflow-test//mlflow' holds an empty part ('//'):"
+        " MLflow writes there and then lists nothing."
+        f" Write s3://acme-mlflow-test/mlflow instead. {PLACE}",
+        {"mlflow_artifact_uri": "s3://acme-mlflow-test//mlflow"},
     ),
     Case(
         "container-without-an-account",

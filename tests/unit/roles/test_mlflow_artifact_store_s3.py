@@ -28,6 +28,24 @@ ROLE = """\
   tasks:
     - ansible.builtin.import_role: {name: mlops.mlflow.mlflow_artifact_store, tasks_from: ENTRY}
 """
+# Ends the run, as a power cut would, right before the task of this name.
+KILLER = """\
+import os
+import signal
+
+from ansible.plugins.callback import CallbackBase
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "killer"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def v2_playbook_on_task_start(self, task, is_conditional):
+        if task.name == os.environ.get("KILL_BEFORE"):
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @dataclass(frozen=True)
@@ -142,6 +160,51 @@ def test_from_nothing_to_a_private_bucket_with_an_identity_that_can_do_what_mlfl
     assert {tag["Key"]: tag["Value"] for tag in tags} == {TAG: "test"}
     assert admin.get_bucket_versioning(**place)["Status"] == "Enabled"
     assert json.loads(admin.get_bucket_policy(**place)["Policy"])["Statement"][0]["Sid"] == "MlopsMlflowTlsOnly"
+
+
+def test_a_run_that_is_killed_around_the_first_key_is_repaired_by_the_next(
+    tmp_path: Path, secure: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key whose secret was lost goes, also the second time. One that was there before may be in use, and stays."""
+    site, iam, user = Site(tmp_path, secure), secure.client("iam"), "killed"
+    elsewhere = secure.user(user, [allow("s3:ListBucket")]).id
+    (tmp_path / "password").write_text("the vault's\n", encoding="utf-8")
+    (tmp_path / "killer.py").write_text(KILLER, encoding="utf-8")
+    (tmp_path / "ansible.cfg").write_text(f"[defaults]\ncallback_plugins={tmp_path}\ncallbacks_enabled=killer\n")
+    file = tmp_path / "group_vars/mlflow/vault.yml"
+
+    def run(killed_before: str = "") -> tuple[dict[str, Any], set[str]]:
+        """What the file of secrets holds then, and the other keys that the user has."""
+        monkeypatch.setenv("KILL_BEFORE", killed_before)
+        played = site.run(
+            "keys",
+            *("--vault-id", f"test@{tmp_path / 'password'}"),
+            mlflow_artifact_store_identity="keys",
+            mlflow_artifact_store_s3_user=user,
+            mlflow_artifact_store_keys_file=str(file),
+        )
+        assert played.code == (-9 if killed_before else 0), played.output
+        held = yaml.safe_load(VaultLib([("test", VaultSecret(b"the vault's"))]).decrypt(file.read_bytes()))
+        found = {key["AccessKeyId"] for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]}
+        assert elsewhere in found
+        return held, found - {elsewhere}
+
+    begun = {"mlflow_artifact_store_journal": {user: [elsewhere]}}
+    assert run("The user gets a key") == (begun, set())
+    held, (lost,) = run("The key is in the vault")
+    assert held == begun
+    held, (lost_as_well,) = run("The key is in the vault")
+    assert held == begun
+    assert lost_as_well != lost
+    held, (key,) = run("The file of secrets says that all keys are made")
+    assert key not in {lost, lost_as_well}
+    assert (held["mlflow_artifact_store_access_key_id"], held["mlflow_artifact_store_journal"]) == (
+        key,
+        begun["mlflow_artifact_store_journal"],
+    )
+    made = Keys(key, held["mlflow_artifact_store_secret_access_key"])
+    assert outcome(secure.client("s3", made), "list_objects_v2", Bucket="bucket") == "done"
+    assert run() == ({**held, "mlflow_artifact_store_journal": {}}, {key})
 
 
 def test_what_only_aws_has(aws: Site) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from ansible_collections.mlops.mlflow.tests.unit.roles.test_mlflow_server import
     ROLE,
     environment_of,
 )
+from ansible_collections.mlops.mlflow.tests.unit.support import emulators
+from ansible_collections.mlops.mlflow.tests.unit.support.mlflow_server import in_release, running_mlflow
 from ansible_collections.mlops.mlflow.tests.unit.support.playbook import play
 
 WASBS = "wasbs://artifacts@acme.blob.core.windows.net/mlflow"
@@ -99,6 +103,58 @@ def test_a_login_to_azure_is_in_the_environment_that_only_root_reads(
     whole = environment_of(folder)
     assert whole["MLFLOW_ARTIFACTS_DESTINATION"] == uri
     assert {name: value for name, value in whole.items() if name.startswith("AZURE")} == environment
+
+
+# ----- what a client comes to
+
+
+def moved(folder: Path, **choices: Any) -> dict[str, str]:
+    """A client logs a file into a run of a server that has what the role rendered, lists it and gets it back.
+
+    Returns the name under which the store has to hold it, and its checksum.
+    """
+    rendered = environment_of(render(folder, **choices))
+    kept = ("MLOPS_ARTIFACT", "MLFLOW_ARTIFACTS", "MLFLOW_DEFAULT_ARTIFACT", "AZURE", "GOOGLE", "STORAGE_EMULATOR")
+    environment = {name: value for name, value in rendered.items() if name.startswith(kept)}
+    large = folder / "größe 1+1.bin"
+    large.write_bytes(random.Random(5).randbytes(24 * 2**20 + 5))
+    checksum = hashlib.sha256(large.read_bytes()).hexdigest()
+    with running_mlflow(folder, environment) as server:
+        client = {"MLFLOW_TRACKING_URI": server.url}
+        came = in_release("move", client, file=str(large), experiment="end-to-end")
+        assert came["came"] == checksum
+        assert came["listed"] == [f"data/{large.name}"]
+        # Proxied: the client knows no store, and does not even ask for it.
+        assert came["location"].startswith("mlflow-artifacts:/")
+        assert set(came["sent"]) == {str(server.port)}
+    return {f"mlflow/{came['location'].removeprefix('mlflow-artifacts:/')}/data/{large.name}": checksum}
+
+
+def checksums(objects: dict[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(body).hexdigest() for name, body in objects.items()}
+
+
+def test_a_file_goes_through_the_server_into_google_cloud_storage_and_comes_back_equal(tmp_path: Path) -> None:
+    with emulators.running_gcs() as store:
+        store.bucket("acme")
+        stored = moved(
+            tmp_path,
+            mlflow_artifact_uri="gs://acme/mlflow",
+            mlflow_artifact_store_gcs_project="emulated",
+            mlflow_server_extra_env={"STORAGE_EMULATOR_HOST": store.url},
+        )
+        assert checksums(store.objects("acme")) == stored
+
+
+def test_a_file_goes_through_the_server_into_azure_blob_and_comes_back_equal(tmp_path: Path) -> None:
+    with emulators.running_azurite() as store:
+        store.container("acme")
+        stored = moved(
+            tmp_path,
+            mlflow_artifact_uri=f"wasbs://acme@{emulators.ACCOUNT}.blob.core.windows.net/mlflow",
+            mlflow_artifact_store_azure_connection_string=store.connection_string,
+        )
+        assert checksums(store.objects("acme")) == stored
 
 
 # ----- what is refused

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import random
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +156,20 @@ class Site:
         chosen = self.settings if settings is None else settings
         return in_release(does, {**chosen, "MLFLOW_TRACKING_URI": self.server.url}, **request)
 
+    def experiment(self, name: str, location: str) -> str:
+        """The name of an experiment that a server of another way made: it remembers where its artifacts are. Made if it is not there."""
+        body = json.dumps({"name": name, "artifact_location": location}).encode()
+        request = urllib.request.Request(
+            f"{self.server.url}/api/2.0/mlflow/experiments/create", body, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60):
+                pass
+        except urllib.error.HTTPError as error:
+            if json.load(error)["error_code"] != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return name
+
     def verification(self, *steps: str, way: str = "", settings: dict[str, str] | None = None) -> dict[str, Any]:
         """Steps of mlflow_verify's program as it is on hosts."""
         # A host as it is, and what the request brings: the program sets it by itself.
@@ -271,17 +287,30 @@ def test_a_client_that_insists_on_urls_is_served_all_the_same(site: Site, large:
     assert (site.ports[1] in moved["sent"]) is (site.way != "proxied")
 
 
-def test_what_was_logged_before_a_change_can_be_read_after_it(site: Site, place: Path, large: Path) -> None:
-    """One database sees all ways in turn; each leaves a run to those that come after it."""
-    runs = place / "runs.json"
-    earlier: dict[str, str] = json.loads(runs.read_text()) if runs.exists() else {}
+def test_what_was_logged_in_another_way_can_be_read(site: Site, place: Path, large: Path) -> None:
+    """An experiment stays where it was made. So do the runs of whichever ways came before this one: they have one database."""
     small = large.with_name("small.bin")
     small.write_bytes(b"small" * 1000)
-    for run in earlier.values():
-        assert site.client("move", file=str(small), run=run)["came"] == sha256(small)
-    made = site.client("move", file=str(small), experiment=f"kept-{site.way}")
-    runs.write_text(json.dumps({**earlier, site.way: made["run"]}))
-    assert list(earlier) == list(WAYS[: WAYS.index(site.way)])
+    keys = site.store.users["full"]
+    with_store = {
+        **site.settings,
+        "MLFLOW_S3_ENDPOINT_URL": site.store.url,
+        "AWS_ACCESS_KEY_ID": keys.id,
+        "AWS_SECRET_ACCESS_KEY": keys.secret,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    runs = place / "runs.json"
+    earlier: list[str] = json.loads(runs.read_text()) if runs.exists() else []
+    for through, start in (("the-server", "mlflow-artifacts:"), ("no-server", PLACE)):
+        name = f"made-for-{through}-{site.way}"
+        site.experiment(name, f"{start}/{name}")
+        made = site.client("move", settings=with_store, file=str(small), experiment=name)
+        assert made["came"] == sha256(small)
+        assert made["location"].startswith(f"{start}/{name}/")
+        earlier.append(made["run"])
+    for run in earlier:
+        assert site.client("move", settings=with_store, file=str(small), run=run)["came"] == sha256(small)
+    runs.write_text(json.dumps(earlier))
 
 
 # ----- the verification
@@ -304,7 +333,9 @@ def test_the_verification_says_where_the_bytes_went(site: Site) -> None:
 
 
 def test_another_way_than_the_chosen_one_is_a_finding(site: Site) -> None:
-    # The reserved experiment was made when the server moved the bytes, and goes on so where the way is direct now.
+    if site.way == "direct":
+        # The reserved experiment was made when the server moved the bytes, and goes on so.
+        site.experiment("mlops-verify", "mlflow-artifacts:/made-before")
     chosen, found = {
         "proxied": ("presigned", "proxied"),
         "presigned": ("proxied", "presigned"),
