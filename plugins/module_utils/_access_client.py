@@ -102,14 +102,21 @@ class Work:
         told = self.ask(f"the experiment {name}", path, query={"experiment_name": name}, may_miss=True)
         if told is None:
             return None
-        found = _part(told, "experiment", dict)
-        with _as_promised():
-            return FoundExperiment(
-                number=str(found["experiment_id"]),
-                location=str(found.get("artifact_location") or ""),
-                active=found.get("lifecycle_stage") != "deleted",
-                tags=_tags(found),
-            )
+        return _experiment(told)[1]
+
+    def named(self, roles: Iterable[FoundRole], known: Mapping[str, FoundExperiment]) -> dict[str, FoundExperiment]:
+        """The experiments that these roles have grants on, by name, and those that are known: for what is said about them."""
+        found = dict(known)
+        numbers = {one.number for one in known.values()}
+        grants = (grant for role in roles for grant in role.grants if grant.kind == EXPERIMENT and grant.pattern != ALL)
+        for number in dict.fromkeys(grant.pattern for grant in grants):
+            if number not in numbers:
+                path = f"{_access_things.EXPERIMENTS}/get"
+                told = self.ask(f"the experiment {number}", path, query={"experiment_id": number}, may_miss=True)
+                if told is not None:
+                    name, one = _experiment(told)
+                    found.setdefault(name, one)
+        return found
 
     def model(self, name: str) -> FoundModel | None:
         """A registered model by its name."""
@@ -136,22 +143,22 @@ class Work:
             self._refuse_error(error, f"the login {name}", f"{_access.USERS}/current")
         return True
 
-    def numbers(self, grants: Iterable[Grant], *, must: bool = True) -> dict[str, str]:
-        """The numbers of the experiments that grants name; with `must`, those and models have to exist."""
-        numbers, problems = {}, []
+    def wanted(self, grants: Iterable[Grant], *, must: bool = True) -> dict[str, FoundExperiment]:
+        """The experiments that grants name; with `must`, those and models have to exist."""
+        experiments, problems = {}, []
         for kind, name in dict.fromkeys((one.kind, one.resource) for one in grants if one.resource != ALL):
             exists = True
             if kind == EXPERIMENT:
                 found = self.experiment(name)
                 exists = found is not None and found.active
                 if found is not None:
-                    numbers[name] = found.number
+                    experiments[name] = found
             elif kind == MODEL and must:
                 exists = self.model(name) is not None
             if must and not exists:
                 problems.append(("ACCESS_RESOURCE_UNKNOWN", f"there is no {_access.where(kind, name)}."))
         self.refuse(problems)
-        return numbers
+        return experiments
 
     # ----- asking and telling
 
@@ -235,6 +242,23 @@ def _part(told: Any, name: str, kind: type[T]) -> T:
     if not isinstance(part, kind):
         raise _rest.RestError("api", "shape", f"{name} is missing")
     return part
+
+
+def numbers_of(experiments: Mapping[str, FoundExperiment]) -> dict[str, str]:
+    """Return the numbers of experiments by name, as plans want them."""
+    return {name: one.number for name, one in experiments.items()}
+
+
+def _experiment(told: Any) -> tuple[str, FoundExperiment]:
+    """Its name, and what is there."""
+    found = _part(told, "experiment", dict)
+    with _as_promised():
+        return str(found["name"]), FoundExperiment(
+            number=str(found["experiment_id"]),
+            location=str(found.get("artifact_location") or ""),
+            active=found.get("lifecycle_stage") != "deleted",
+            tags=_tags(found),
+        )
 
 
 def _tags(found: Mapping[str, Any]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._access_client import
     STATE,
     Work,
     hidden_role,
+    numbers_of,
     run,
 )
 
@@ -52,7 +53,7 @@ def main() -> None:
         role = next((one for one in roles if one.name == name), None)
         if role is None and user is None:
             work.refuse([("ACCESS_ROLE_UNKNOWN", f"there is no role {name}.")])
-        numbers = work.numbers([wanted], must=present)
+        numbers = numbers_of(work.wanted([wanted], must=present))
         found = _access.find_grant(role.grants if role else (), wanted, numbers)
         work.apply(
             _access.plan_grant(found, wanted, numbers, user=user, role=role, present=present),

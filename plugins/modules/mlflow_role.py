@@ -10,7 +10,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mlops.mlflow.plugins.module_utils import _access
-from ansible_collections.mlops.mlflow.plugins.module_utils._access_client import GRANT, OPTIONS, STATE, Work, run
+from ansible_collections.mlops.mlflow.plugins.module_utils._access_client import (
+    GRANT,
+    OPTIONS,
+    STATE,
+    Work,
+    numbers_of,
+    run,
+)
 
 
 def main() -> None:
@@ -42,10 +49,10 @@ def main() -> None:
         found = next((one for one in roles if one.name == wanted.name), None)
         if given["state"] == "absent":
             if found:
-                work.apply(_access.delete_role(found, {}))
+                work.apply(_access.delete_role(found, numbers_of(work.named([found], {}))))
             return {}
         work.refuse(_access.unknown_users(wanted.members or (), users, f"the role {wanted.name}"))
-        numbers = work.numbers(wanted.grants or ())
+        numbers = numbers_of(work.named([found] if found else [], work.wanted(wanted.grants or ())))
         exact = not given["append"]
         work.apply(_access.plan_role(found, wanted, numbers, exact_grants=exact, exact_members=exact))
         return {}

@@ -75,12 +75,14 @@ def main() -> None:
                 accepts = work.accepts(one.name, one.password)
                 people[one.name] = replace(people[one.name], accepts=accepts)
         experiments = {name: work.experiment(name) for name in _access_teams.wanted_names(teams, _access.EXPERIMENT)}
+        names = {one.name for one in teams}
+        concerned = [one for one in roles if one.name in names or _access_teams.is_team(one)]
         models = {name: work.model(name) for name in _access_teams.wanted_names(teams, _access.MODEL)}
         found = _access_teams.Found(
             login=login,
             roles=tuple(one for one in roles if not is_hidden(one)),
             users=people,
-            experiments={name: one for name, one in experiments.items() if one},
+            experiments=work.named(concerned, {name: one for name, one in experiments.items() if one}),
             models={name: one for name, one in models.items() if one},
         )
         work.refuse(_access_teams.team_problems(found, teams, users, rules))
