@@ -17,7 +17,7 @@ from ansible_collections.mlops.mlflow.tests.unit.support.mlflow_server import Ml
 from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import Server
 
 ADMIN, PASSWORD = "admin", "p:/?#[]@ä-a-long-password"
-# As roles/mlflow_server/templates/auth.ini.j2, without the memory of logins.
+# As roles/mlflow_server/templates/auth.ini.j2 with the defaults of the role. A server that changes a login forgets it at once.
 SETTINGS = """\
 [mlflow]
 default_permission = NO_PERMISSIONS
@@ -25,7 +25,7 @@ database_uri = {uri}
 admin_username = {admin}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 grant_default_workspace_access = false
-auth_cache_ttl_seconds = 0
+auth_cache_ttl_seconds = 30
 """
 
 
