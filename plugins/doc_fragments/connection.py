@@ -25,6 +25,11 @@ options:
       - Password of O(username). Any character may be in it.
     type: str
     default: ""
+  token:
+    description:
+      - A token that is sent as a bearer's in place of O(username), for servers behind single sign-on.
+    type: str
+    default: ""
   ca_file:
     description:
       - File on the host that asks, with the authorities to trust in place of the system's.

@@ -27,12 +27,13 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "url": {"type": "str", "required": True},
     "username": {"type": "str", "default": ""},
     "password": {"type": "str", "default": "", "no_log": True},
+    "token": {"type": "str", "default": "", "no_log": True},
     "ca_file": {"type": "str", "default": ""},
     "client_certificate": {"type": "str", "default": ""},
     "client_key": {"type": "str", "default": "", "no_log": False},
     "address": {"type": "str", "default": ""},
 }
-# More of an answer is not read.
+# More of an answer is not read, unless a client is told otherwise.
 BODY_BYTES = 4 * 1024**2
 # OpenSSL's codes of what is wrong with a certificate (X509_V_ERR_*).
 _EXPIRED, _NOT_YET, _NAME, _ADDRESS = 10, 9, 62, 64
@@ -90,7 +91,7 @@ class Response:
 
     status: int
     headers: tuple[tuple[str, str], ...]
-    body: bytes  # at most BODY_BYTES
+    body: bytes  # at most as much as the client reads
     cut: bool  # whether there was more, or less than announced
     seconds: float  # from the request to the first byte of the answer
     tls: Mapping[str, Any]  # `version`, `expires` (seconds since 1970) and `names`; empty without TLS
@@ -160,6 +161,8 @@ class Client:
         client_certificate: certificate for the peer, with `client_key`; PEM.
         address: connect to this address, and verify the name of the URL nevertheless.
         seconds: for each request, from the connection to the last byte. Resolving a name has the system's own limits.
+        token: sent as a bearer's, in place of the login.
+        body_bytes: more of an answer is not read.
     """
 
     url: str
@@ -170,6 +173,8 @@ class Client:
     client_key: str = ""
     address: str = ""
     seconds: float = 10.0
+    token: str = field(default="", repr=False)
+    body_bytes: int = BODY_BYTES
     route: Route = field(default_factory=Route)
 
     def __post_init__(self) -> None:
@@ -294,7 +299,9 @@ class Client:
 
     def _headers(self, headers: Mapping[str, str] | None, *, anonymous: bool) -> dict[str, str]:
         sent = {"Connection": "close", "User-Agent": "mlops-mlflow", "Accept": "*/*", **(headers or {})}
-        if self.username and not anonymous:
+        if self.token and not anonymous:
+            sent["Authorization"] = f"Bearer {self.token}"
+        elif self.username and not anonymous:
             login = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
             sent["Authorization"] = f"Basic {login}"
         return sent
@@ -319,7 +326,7 @@ class Client:
             speaker.request(*asked)
             with speaker.getresponse() as answer:
                 seconds = time.monotonic() - begun
-                body, cut = _read(answer)
+                body, cut = _read(answer, self.body_bytes)
                 headers = tuple((str(name), str(value)) for name, value in answer.getheaders())
         except (OSError, ValueError, http.client.HTTPException) as error:
             if time.monotonic() >= deadline or isinstance(error, TimeoutError):
@@ -350,14 +357,14 @@ class Client:
         return "closed" if closed else "garbage"
 
 
-def _read(answer: http.client.HTTPResponse) -> tuple[bytes, bool]:
+def _read(answer: http.client.HTTPResponse, most: int) -> tuple[bytes, bool]:
     """Return the body as far as it is wanted, and whether it is not the whole."""
     try:
-        body = answer.read(BODY_BYTES + 1)
+        body = answer.read(most + 1)
     except http.client.IncompleteRead as error:
-        return error.partial[:BODY_BYTES], True
+        return error.partial[:most], True
     # With a length, read(n) returns what came before the end without complaint.
-    return body[:BODY_BYTES], len(body) > BODY_BYTES or bool(answer.length)
+    return body[:most], len(body) > most or bool(answer.length)
 
 
 def answered(response: Response) -> dict[str, Any]:

@@ -67,6 +67,12 @@ def is_private(name: str) -> bool:
     return bool(_PRIVATE.search(name))
 
 
+def holds_secret(name: str, option: Mapping[str, Any]) -> bool:
+    """Tell whether a variable, or something in it, may be a secret."""
+    inside = option.get("options") or {}
+    return is_private(name) or bool(option.get("no_log")) or any(holds_secret(*one) for one in inside.items())
+
+
 def options_of(specs: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return what the given argument specs say about each variable; entry points agree about it (a test compares)."""
     options: dict[str, dict[str, Any]] = {}
@@ -100,11 +106,14 @@ def wrong_values(values: Mapping[str, Any], options: Mapping[str, Mapping[str, A
             continue
         value = values[name]
         choices = [str(choice) for choice in option.get("choices") or []]
+        private = holds_secret(name, option)
+        # Of something with parts, the whole would not say where it is wrong; what Ansible says does, and may quote a value.
+        inside = bool(option.get("options")) and isinstance(value, (list, dict))
         wrong.append(
             {
                 "name": name,
-                "value": "(not shown)" if is_private(name) else str(value),
-                "limit": _form(option),
+                "value": "(not shown)" if private else "(its parts)" if inside else str(value),
+                "limit": str(result.error_messages[0]).rstrip(".") if inside and not private else _form(option),
                 "nearest": nearest(str(value), choices) if choices else "",
             }
         )

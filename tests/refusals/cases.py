@@ -560,4 +560,56 @@ STORES = (
     ),
 )
 
-CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *LOGINS, *SIZES, *SECRETS, *CERTIFICATES, *STORES)
+TEAMS = (
+    Case(
+        "team-twice",
+        "[ACCESS_TEAMS] {name}: the team fraud is in the list twice. Leave one of them. Nothing was changed.",
+        {"mlflow_teams": [{"name": "fraud"}, {"name": "fraud"}]},
+        playbook="mlflow_access",
+    ),
+    Case(
+        "teams-without-a-list",
+        "[ACCESS_UNSET] {name}: mlflow_teams is not set. Set mlflow_teams to the list of teams. Nothing was changed.",
+        playbook="mlflow_access",
+    ),
+    Case(
+        "teams-without-logins",
+        "[ACCESS_NO_LOGINS] {name}: mlflow_auth=none. Set mlflow_auth to basic and run the playbook mlops.mlflow.site. Nothing was changed.",
+        {
+            "mlflow_teams": [],
+            "mlflow_auth": "none",
+            "mlflow_edge_listen_addresses": ["127.0.0.1"],
+        },
+        playbook="mlflow_access/refuse",
+    ),
+    Case(
+        "team-with-one-run",
+        "[ACCESS_GRANT] {name}: READ on run 17: run is granted for all ('*') only. Correct resource_type, resource or permission."
+        " Nothing was changed.",
+        {
+            "mlflow_teams": [
+                {"name": "fraud", "grants": [{"resource_type": "run", "resource": "17", "permission": "READ"}]}
+            ]
+        },
+        playbook="mlflow_access/refuse",
+    ),
+    Case(
+        "team-with-a-model-that-has-a-slash",
+        "[ACCESS_NAME] {name}: the name of the registered model 'fraud/churn' is none that MLflow takes for a model: no slash, no colon, no dots"
+        " alone. Choose another name. Nothing was changed.",
+        {"mlflow_teams": [{"name": "fraud", "models": [{"name": "fraud/churn"}]}]},
+        playbook="mlflow_access/refuse",
+    ),
+    Case(
+        "team-without-a-name",
+        f"[VARIABLE_VALUE] {{name}}: mlflow_teams=(its parts). missing required arguments: name found in mlflow_teams. {FORM}",
+        {"mlflow_teams": [{"members": ["anna"]}]},
+    ),
+    Case(
+        "password-of-a-user-in-the-wrong-place",
+        f"[VARIABLE_VALUE] {{name}}: mlflow_access_users=(not shown). It is a list of type dict. {FORM}",
+        {"mlflow_access_users": [{"name": "anna", "pasword": "Xk3vQ9zLr2Tn8WpB"}]},
+    ),
+)
+
+CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *LOGINS, *SIZES, *SECRETS, *CERTIFICATES, *STORES, *TEAMS)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
+    _access,
     _adoption,
     _artifacts,
     _audit,
@@ -77,6 +78,7 @@ _REGISTRIES = (
     _clouds.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
+    _access.REGISTERED,
 )
 REGISTERED = tuple(finding for registry in _REGISTRIES for finding in registry)
 

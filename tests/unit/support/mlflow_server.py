@@ -58,7 +58,7 @@ def _hooks_as_installed(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def running_mlflow(folder: Path, environment: Mapping[str, str]) -> Iterator[MlflowServer]:
+def running_mlflow(folder: Path, environment: Mapping[str, str], app: str = "mlops-none") -> Iterator[MlflowServer]:
     """Start a server whose database is in `folder`; a later one with the same folder has what the earlier one had."""
     port, log = free_port(), folder / "mlflow.log"
     whole = {
@@ -78,7 +78,7 @@ def running_mlflow(folder: Path, environment: Mapping[str, str]) -> Iterator[Mlf
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["mlflow", "server", "--app-name", "mlops-none"],
+            ["mlflow", "server", "--app-name", app],
             cwd=folder,
             env=whole,
             stdin=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from ansible.module_utils.testing import patch_module_args
 PACKAGE = "ansible_collections.mlops.mlflow.plugins.modules"
 
 
-def run_module(name: str, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+def run_module(name: str, /, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
     """Return the module's answer. Whatever else ends it than an answer (an exception) ends the test."""
     module = importlib.import_module(f"{PACKAGE}.{name}")
     said = StringIO()
