@@ -27,6 +27,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _endpoint,
     _host,
     _inventory,
+    _maintenance,
     _secrets,
     _server,
     _store,
@@ -77,6 +78,7 @@ _REGISTRIES = (
     _clouds.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
+    _maintenance.REGISTERED,
 )
 REGISTERED = tuple(finding for registry in _REGISTRIES for finding in registry)
 
