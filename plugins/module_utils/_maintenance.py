@@ -181,7 +181,7 @@ def _job(place: Place, name: str, wanted: Mapping[str, Any]) -> Job:
     schedule = Schedule.read(whole["schedule"])
     delay, timeout = 60 * int(whole["delay_minutes"]), 60 * int(whole["timeout_minutes"])
     enabled = bool(whole["enabled"])
-    if "enabled" not in wanted and _reason_against(place, name, whole):
+    if "enabled" not in wanted and _reason_against(place, name, whole)[0]:
         enabled = False
     common = ("enabled", "schedule", "delay_minutes", "timeout_minutes", "memory_mb", "cpu_percent", "dry_run")
     return Job(

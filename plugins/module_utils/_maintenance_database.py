@@ -115,6 +115,8 @@ class Database:
                 with connection.cursor() as cursor:
                     cursor.execute("SET lock_timeout = %s", (f"{self._lock_seconds}s",))
                     cursor.execute("SET statement_timeout = 0")
+                    # Who owns the tables could put something of its own before what is meant here.
+                    cursor.execute("SET search_path = pg_catalog")
                     # Who waits for an answer goes first.
                     cursor.execute("SET vacuum_cost_delay = '2ms'")
                     yield cursor
@@ -138,47 +140,48 @@ class Database:
 
     @staticmethod
     @contextlib.contextmanager
-    def measuring(cursor: Any) -> Iterator[bool]:
-        """Have the functions that measure, until the context ends; false if this login cannot.
+    def measuring(cursor: Any) -> Iterator[Any]:
+        """The schema with the functions that measure, until the context ends; nothing if this login cannot have them.
 
-        The extension is made inside a transaction that is rolled back: nobody else ever sees it, and nothing of it stays.
+        Schema and extension are made inside a transaction that is rolled back: nobody else ever sees them, and nothing of them stays.
         """
         import psycopg2
+        from psycopg2 import sql
 
-        cursor.execute("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pgstattuple')")
-        if cursor.fetchone()[0]:
-            yield True
+        cursor.execute("SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'pgstattuple'")
+        if row := cursor.fetchone():
+            yield sql.SQL(row[0])  # quoted already where it has to be
             return
         cursor.execute("BEGIN")
         try:
-            cursor.execute("CREATE EXTENSION pgstattuple")
+            cursor.execute("CREATE SCHEMA mlops_measuring")
+            cursor.execute("CREATE EXTENSION pgstattuple SCHEMA mlops_measuring")
         except psycopg2.Error:  # not installed, or no right to
             cursor.execute("ROLLBACK")
-            yield False
+            yield None
             return
         try:
-            yield True
+            yield sql.SQL("mlops_measuring")
         finally:
             cursor.execute("ROLLBACK")
 
     def density(self, cursor: Any, index: Index) -> float | None:
         """How full the leaves of an index are, in percent, read to its end."""
-        with self.measuring(cursor) as can:
-            if not can:
-                return None
-            cursor.execute("SELECT avg_leaf_density FROM pgstatindex(%s::oid::regclass)", (index.oid,))
-            return float(cursor.fetchone()[0])
+        return self._measured(cursor, "SELECT avg_leaf_density FROM {}.pgstatindex(%s::oid::regclass)", index.oid)
 
-    def air(self, cursor: Any, table: Table) -> int | None:
+    def air(self, cursor: Any, table: Table) -> float | None:
         """How many percent of a table hold nothing or what is dead, without reading the pages that everybody sees."""
-        with self.measuring(cursor) as can:
-            if not can:
+        asked = "SELECT approx_free_percent + dead_tuple_percent FROM {}.pgstattuple_approx(%s::oid::regclass)"
+        return self._measured(cursor, asked, table.oid)
+
+    def _measured(self, cursor: Any, asked: str, oid: int) -> float | None:
+        from psycopg2 import sql
+
+        with self.measuring(cursor) as schema:
+            if schema is None:
                 return None
-            cursor.execute(
-                "SELECT approx_free_percent + dead_tuple_percent FROM pgstattuple_approx(%s::oid::regclass)",
-                (table.oid,),
-            )
-            return round(float(cursor.fetchone()[0]))
+            cursor.execute(sql.SQL(asked).format(schema), (oid,))
+            return float(cursor.fetchone()[0])
 
 
 @dataclass
@@ -213,7 +216,7 @@ def keep_lean(database: Database, settings: Mapping[str, Any], say: Say, *, dry_
                 air = database.air(cursor, table)
                 done.unmeasured = done.unmeasured or air is None
                 if air is not None and air > int(settings["table_bloat_percent"]):
-                    done.bloated[table.name] = air
+                    done.bloated[table.name] = round(air)
         indexes = database.indexes(cursor, least)
         for number, index in enumerate(indexes, 1):
             if index.left_behind():
