@@ -70,8 +70,9 @@ STILL = {
     RUN: "SELECT run_uuid FROM runs WHERE run_uuid = ANY(%(ids)s) AND lifecycle_stage = 'deleted' AND deleted_time <= %(before)s",
     MODEL: "SELECT model_id FROM logged_models WHERE model_id = ANY(%(ids)s) AND lifecycle_stage = 'deleted'"
     " AND last_updated_timestamp_ms <= %(before)s",
-    EXPERIMENT: "SELECT experiment_id::text FROM experiments WHERE experiment_id::text = ANY(%(ids)s) AND lifecycle_stage = 'deleted'"
-    " AND last_update_time < %(before)s",
+    EXPERIMENT: "SELECT experiment_id::text FROM experiments e WHERE experiment_id::text = ANY(%(ids)s) AND lifecycle_stage = 'deleted'"
+    " AND last_update_time < %(before)s"
+    " AND NOT EXISTS (SELECT FROM runs r WHERE r.experiment_id = e.experiment_id AND r.lifecycle_stage IS DISTINCT FROM 'deleted')",
 }
 
 
@@ -372,7 +373,8 @@ class Collector:
                 still = self._records.still(kind, [thing.id for thing in batch])
                 self.restored += [thing.id for thing in batch if thing.id not in still]
                 ids = [thing.id for thing in batch if thing.id in still and self._emptied(thing)]
-                self._records.remove(**{"runs" if kind == RUN else "models": ids})
+                if ids:
+                    self._records.remove(**{"runs" if kind == RUN else "models": ids})
                 self.removed["runs" if kind == RUN else "logged_models"] += len(ids)
                 done += len(batch)
                 self._say("Deleted for good", done, of)

@@ -38,6 +38,7 @@ REQUEST: dict[str, Any] = {
     "seconds": 3,
 }
 SLOTS = ("a", "b")
+LAST_KEYS = ("outcome", "sentence", "started", "ended", "seconds", "last_success", "dry_run", "findings", "details")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -221,7 +222,8 @@ def jobs(request: dict[str, Any], known: dict[str, dict[str, Any]]) -> list[dict
                 "active": state in ("active", "activating", "deactivating"),
                 "started": float(running.get("started") or 0),
                 "progress": str(running.get("text", "")),
-                "last": read_json(folder / "last.json"),
+                # What the user of a job wrote; nothing else of it is passed on, wherever the file may lead.
+                "last": {key: value for key, value in read_json(folder / "last.json").items() if key in LAST_KEYS},
             }
         )
     return found

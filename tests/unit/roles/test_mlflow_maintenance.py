@@ -220,3 +220,20 @@ def test_an_option_that_no_job_has_is_refused(tmp_path: Path) -> None:
     assert done.code == 2
     assert "grace. Supported parameters include" in done.output
     assert done.changed == 0
+
+
+def test_check_mode_on_a_bare_host_announces_and_makes_nothing(tmp_path: Path) -> None:
+    variables = {"mlflow_artifact_uri": "/srv/mlflow/artifacts", "mlflow_config_dir": f"{tmp_path}/etc"}
+    done = played(tmp_path, REFUSE, variables, "--check", "--diff")
+    assert done.code == 0, done.output
+    for task in (
+        "The user that maintains exists",
+        "The programs of the jobs are in place",
+        "Each job is told what it needs",
+        "The units of the jobs are in place",
+        "Timers start the jobs that are on, where timers were chosen",
+        "The host says which jobs it has",
+    ):
+        said = done.output.partition(f"mlflow_maintenance : {task}]")[2].partition("\nTASK [")[0]
+        assert "changed: [app1]" in said, f"{task}: {said}"
+    assert not (tmp_path / "etc").exists()
