@@ -4,7 +4,7 @@
 
 python -I maintenance.py run JOB     with $CREDENTIALS_DIRECTORY/job.json and $STATE_DIRECTORY, as the unit of the job has them
 python -I maintenance.py ended JOB   systemd calls it after every run, with $SERVICE_RESULT
-python -I maintenance.py follow JOB [STATE]  wait until the state of a run is another one than STATE, 30 seconds at most; print it as JSON
+python -I maintenance.py follow JOB [STATE]  wait until a run that began in STATE has ended, or for a while; print its state as JSON
 
 What it imports lies beside it, under the names that it has in the collection.
 """
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from ansible_collections.mlops.mlflow.plugins.module_utils import _maintenance_job as frame
 
 _UTILS = "ansible_collections.mlops.mlflow.plugins.module_utils"
-_FOLLOW_SECONDS = 30
+_START_SECONDS = 30.0
 
 
 def secrets_of(request: dict[str, Any]) -> tuple[str, ...]:
@@ -81,13 +81,16 @@ def is_active(unit: str) -> bool:
 
 
 def follow(name: str, notes: frame.Notes, before: str) -> str:
-    """Wait for something to tell, and return it."""
-    end = time.monotonic() + _FOLLOW_SECONDS
+    """Wait for something to tell, and return it. The longer a run takes, the more seldom it is told of."""
+    begun = time.monotonic()
+    known = json.loads(before)["last"] if before else None
     while True:
         active = is_active(f"mlflow-maintenance-{name}.service")
         running, last = notes.read(frame.RUNNING), notes.read(frame.LAST)
         state = json.dumps({"active": active, "running": running, "last": last}, sort_keys=True)
-        if state != before or time.monotonic() > end:
+        waited, lasts = time.monotonic() - begun, time.time() - float(running.get("started") or time.time())
+        patience = min(900.0, max(5.0, 0.4 * lasts)) if active else _START_SECONDS
+        if not before or waited >= patience or (not active and last != known):
             return state
         time.sleep(1)
 

@@ -83,7 +83,13 @@ class Host:
         return path
 
     def start(
-        self, what: str, job: str, request: Mapping[str, Any] | None = None, server: str = "", **more: str
+        self,
+        what: str,
+        job: str,
+        request: Mapping[str, Any] | None = None,
+        server: str = "",
+        *arguments: str,
+        **more: str,
     ) -> subprocess.Popen[str]:
         """Begin; `server` is the text of server.env."""
         credentials = self.folder / "credentials"
@@ -93,7 +99,7 @@ class Host:
         if server:
             (credentials / "server.env").write_text(server)
         return subprocess.Popen(
-            [self.python, "-IB", str(unpack(self.folder)), what, job],
+            [self.python, "-IB", str(unpack(self.folder)), what, job, *arguments],
             cwd=self.state,
             env={
                 "PATH": "/usr/bin:/bin",

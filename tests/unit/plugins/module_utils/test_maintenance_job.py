@@ -226,3 +226,37 @@ def test_a_killed_program_is_found(tmp_path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         assert not (host.state / "running.json").exists()
     assert host.run("expiry", EXPIRY).result["outcome"] in ("done", "found"), "and the next run does its work"
+
+
+def test_a_run_is_followed_to_its_end(tmp_path: Path) -> None:
+    """The state before it; then, while the unit is under way, how far it is; then its end, as soon as it comes."""
+    host = Host(tmp_path)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (tmp_path / "state-of-unit").write_text("inactive")
+    program = folder / "systemctl"
+    program.write_text(f"#!/bin/sh\ncat {tmp_path}/state-of-unit\n")
+    program.chmod(0o755)
+    path = f"{folder}:/usr/bin:/bin"
+
+    def look(*before: str) -> str:
+        process = host.start("follow", "gc", None, "", *before, PATH=path)
+        output, _nothing = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+        return output.strip()
+
+    first = look()
+    assert json.loads(first) == {"active": False, "running": {}, "last": {}}
+    notes = Notes(host.state)
+    notes.begin(time.time())
+    notes.progress(time.time(), "Deleting", 3, 9)
+    (tmp_path / "state-of-unit").write_text("activating")
+    second = look(first)
+    assert json.loads(second)["active"]
+    assert json.loads(second)["running"]["done"] == 3
+    run("gc", good, unlocked, {}, notes)
+    (tmp_path / "state-of-unit").write_text("inactive")
+    begun = time.monotonic()
+    third = json.loads(look(second))
+    assert (third["active"], third["last"]["outcome"]) == (False, "done")
+    assert time.monotonic() - begun < 20, "it does not wait when there is nothing to wait for"
