@@ -36,6 +36,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._tracking_database im
     DatabaseError,
     Tracking,
     parameters_of,
+    server_variable,
 )
 
 EXPERIMENT, RUN, MODEL, TRACE = "experiment", "run", "logged_model", "trace"
@@ -238,6 +239,11 @@ class Records:
         """Remember that a listing showed nothing there any more."""
         self._emptied.update(locations)
 
+    def prepare(self) -> None:
+        """Make sure, before the first object goes, that the rows can go as well."""
+        self._cli()
+        _relied_on(*self._job_store())
+
     def remove(self, runs: Sequence[str] = (), models: Sequence[str] = (), experiments: Sequence[str] = ()) -> None:
         """Remove rows, with all that hangs on them."""
         cli = self._cli()
@@ -258,17 +264,18 @@ class Records:
 
     def remove_jobs(self, older_than: int) -> int:
         """Remove the rows of MLflow's own jobs that ended and are older than so many milliseconds; returns how many."""
-        name, kind = (
-            ("mlflow.store.jobs.sqlalchemy_workspace_store", "WorkspaceAwareSqlAlchemyJobStore")
-            if self._workspaces
-            else ("mlflow.store.jobs.sqlalchemy_store", "SqlAlchemyJobStore")
-        )
-        store = getattr(_relied_on(name, kind), kind)(self._uri)
+        module, name = self._job_store()
+        store = getattr(_relied_on(module, name), name)(self._uri)
         count = 0
         for context in self._contexts():
             with context:
                 count += len(store.delete_jobs(older_than=older_than))
         return count
+
+    def _job_store(self) -> tuple[str, str]:
+        if self._workspaces:
+            return "mlflow.store.jobs.sqlalchemy_workspace_store", "WorkspaceAwareSqlAlchemyJobStore"
+        return "mlflow.store.jobs.sqlalchemy_store", "SqlAlchemyJobStore"
 
     def _contexts(self, experiments: Sequence[str] = ()) -> list[contextlib.AbstractContextManager[Any]]:
         """As which workspaces MLflow has to look: all of them, or those of some experiments, which it misses with an error elsewhere."""
@@ -454,6 +461,8 @@ def work(request: Mapping[str, Any], say: Say, *, now: float, records: Callable[
         if dry:
             details["items"] = [thing.id for thing in [*chosen.runs, *chosen.models]][:_SHOWN]
             return Result(f"{_counted(counts)} would be deleted for good.", details, findings)
+        say("Asking MLflow how it deletes rows")
+        database.prepare()
         collector = Collector(database, store, say, host)
         collector.collect(chosen)
         jobs = database.remove_jobs(int(request["jobs_grace_days"]) * 86_400_000)
@@ -482,8 +491,6 @@ def database_of(request: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     file = str(request.get("server_environment") or "")
     parameters = parameters_of(uri, file)
     if not uri:
-        from ansible_collections.mlops.mlflow.plugins.module_utils._tracking_database import server_variable
-
         uri = server_variable(Path(file).read_text(encoding="utf-8"), "MLFLOW_BACKEND_STORE_URI")
     return uri, parameters
 

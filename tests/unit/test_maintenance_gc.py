@@ -417,6 +417,9 @@ class Planted:
     def still(self, _kind: str, ids: list[str]) -> set[str]:
         return set(ids) - {self.restored}
 
+    def prepare(self) -> None:
+        """MLflow is not asked."""
+
     def empty(self, _locations: list[str]) -> None:
         """MLflow is not asked."""
 
