@@ -115,10 +115,14 @@ def run(
     host = str(request.get("host", ""))
     spoken = 0.0
 
-    def hidden(text: str) -> str:
-        for secret in secrets:
-            text = text.replace(secret, "***")
-        return text
+    def hidden(value: Any) -> Any:
+        if isinstance(value, str):
+            for secret in secrets:
+                value = value.replace(secret, "***")
+            return value
+        if isinstance(value, dict):
+            return {hidden(key): hidden(one) for key, one in value.items()}
+        return [hidden(one) for one in value] if isinstance(value, list) else value
 
     def say(text: str, done: int = 0, of: int = 0) -> None:
         nonlocal spoken
@@ -142,11 +146,7 @@ def run(
     except Exception as error:  # whatever it is, the result says so
         print(hidden(traceback.format_exc()), file=sys.stderr)
         result = Result(f"It broke off: {type(error).__name__}: {words(error)}.")
-    clean = Result(
-        hidden(result.sentence),
-        json.loads(hidden(json.dumps(result.details))),
-        json.loads(hidden(json.dumps(result.findings))),
-    )
+    clean = Result(hidden(result.sentence), hidden(result.details), hidden(result.findings))
     notes.end(_told(name, host, started, outcome, clean, dry_run=bool(request.get("dry_run"))))
     print(clean.sentence, flush=True)
     return OUTCOMES[outcome]

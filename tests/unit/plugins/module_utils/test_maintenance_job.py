@@ -68,7 +68,7 @@ def test_a_failure_is_a_result_and_keeps_the_last_success(tmp_path: Path, error:
 def test_secrets_are_in_no_result_and_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def talkative(_request: Mapping[str, Any], say: Say) -> Result:
         say("with swordfish")
-        return Result("swordfish", {"why": "swordfish!"}, [{"id": "X", "summary": "swordfish"}])
+        return Result("swordfish", {"why": "it's swordfish!"}, [{"id": "X", "summary": "swordfish"}])
 
     def broken(_request: Mapping[str, Any], _say: Say) -> Result:
         raise ValueError("swordfish")
