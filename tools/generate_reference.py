@@ -67,8 +67,8 @@ def sentences(text: str | list[str]) -> str:
     return " ".join(re.sub(r"\b[CVO]\(([^)]*)\)", r"`\1`", joined).split())
 
 
-def options(specification: Mapping[str, Any]) -> Iterator[str]:
-    """Return the list items of one entry point."""
+def options(specification: Mapping[str, Any], margin: str = "") -> Iterator[str]:
+    """Return the list items of one entry point; what a dictionary may hold is a list below it."""
     for name, option in specification.get("options", {}).items():
         kind = option.get("type", "str") + (f" of {option['elements']}" if "elements" in option else "")
         facts = [kind]
@@ -81,7 +81,8 @@ def options(specification: Mapping[str, Any]) -> Iterator[str]:
             facts.append(f"default `{value}`" if value not in ("", [], {}) else "empty by default")
         if option.get("no_log"):
             facts.append("secret")
-        yield f"- **`{name}`** ({'; '.join(facts)}). {sentences(option.get('description', ''))}"
+        yield f"{margin}- **`{name}`** ({'; '.join(facts)}). {sentences(option.get('description', ''))}"
+        yield from options(option, f"{margin}  ")
 
 
 def roles_page() -> str:

@@ -77,6 +77,13 @@ class Objects(Protocol):
         """Bytes that it can take; None if it does not say."""
 
 
+class Erasable(Objects, Protocol):
+    """A place from which objects can be taken away, by an identity that may do that."""
+
+    def remove(self, key: str) -> None:
+        """Remove one object; that it is gone already is no error. Whether it went is for a listing to say."""
+
+
 def words(error: BaseException) -> str:
     """One line of what was said."""
     return " ".join(str(error).split())[:400].rstrip(".") or type(error).__name__
@@ -179,6 +186,20 @@ class Directory:
             finally:
                 os.close(folder)
 
+    def remove(self, key: str) -> None:
+        """Remove a file, or a link and not what it leads to, and the folders that are empty then."""
+        with _in_words():
+            path = Path(self._path(key))
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                path.unlink()
+            for folder in path.parents:
+                if folder == Path(self._root):
+                    break
+                try:
+                    folder.rmdir()
+                except OSError:  # others have something in it, or it is gone
+                    break
+
     def free(self) -> int | None:
         """What the file system has left for the user; of the nearest folder that exists."""
         with _in_words():
@@ -277,6 +298,11 @@ class Bucket:
             )
             self._client.upload_fileobj(body, self._bucket, self._prefix + key, Config=config)
 
+    def remove(self, key: str) -> None:
+        """Remove an object. One by one: names of S3 may hold what the XML of a removal of many cannot, and not every store takes its checksum."""
+        with self._in_words("delete"):
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
     def free(self) -> int | None:
         """A bucket does not say."""
         return None
@@ -293,7 +319,7 @@ class Bucket:
             ) from error
 
 
-def open_place(place: ArtifactUri, access: Mapping[str, str]) -> Objects:
+def open_place(place: ArtifactUri, access: Mapping[str, str]) -> Directory | Bucket:
     """Return the objects of a place; StoreError for a kind that is not looked into, or a library that is missing."""
     if place.kind == "directory":
         return Directory(place)

@@ -157,6 +157,12 @@ class Tracking:
                         pairs = tuple(zip(keys, key, strict=True))
                         yield Location(column.table, column.name, pairs, value, limit)
 
+    def ask(self, statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of one statement that reads."""
+        with self._connected(readonly=True) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, dict(values))
+            return list(cursor.fetchall())
+
     def last_run(self) -> float:
         """When the last finished run ended, in seconds since 1970; 0 if none has."""
         with self._connected(readonly=True) as connection, connection.cursor() as cursor:

@@ -28,6 +28,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _endpoint,
     _host,
     _inventory,
+    _maintenance,
     _secrets,
     _server,
     _store,
@@ -79,6 +80,7 @@ _REGISTRIES = (
     _edge.REGISTERED,
     _endpoint.REGISTERED,
     _access.REGISTERED,
+    _maintenance.REGISTERED,
 )
 REGISTERED = tuple(finding for registry in _REGISTRIES for finding in registry)
 

@@ -34,9 +34,11 @@ REQUEST: dict[str, Any] = {
     "artifact_uri": "",
     "facts_dir": "/etc/ansible/facts.d",
     "verify_result": "/var/lib/mlflow-verify/last.json",
+    "maintenance_dir": "/var/lib/mlflow-maintenance",
     "seconds": 3,
 }
 SLOTS = ("a", "b")
+LAST_KEYS = ("outcome", "sentence", "started", "ended", "seconds", "last_success", "dry_run", "findings", "details")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -200,6 +202,33 @@ def disks(request: dict[str, Any], known: dict[str, dict[str, Any]]) -> list[dic
     return [entry for entry in (disk(purpose, path) for purpose, path in places) if entry]
 
 
+def jobs(request: dict[str, Any], known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The jobs of maintenance on this host: as they were set up, and how the last run of each ended."""
+    listed = [one for one in known.get("maintenance", {}).get("jobs", []) if isinstance(one, dict) and "name" in one]
+    units = unit_states([f"mlflow-maintenance-{one['name']}.service" for one in listed]) if listed else {}
+    try:
+        since = (Path(request["facts_dir"]) / "mlflow_maintenance.fact").stat().st_mtime
+    except OSError:
+        since = 0.0
+    found = []
+    for one in listed:
+        folder = Path(request["maintenance_dir"]) / one["name"]
+        state = units.get(f"mlflow-maintenance-{one['name']}.service", {}).get("state", "")
+        running = read_json(folder / "running.json")
+        found.append(
+            {
+                **one,
+                "since": since,
+                "active": state in ("active", "activating", "deactivating"),
+                "started": float(running.get("started") or 0),
+                "progress": str(running.get("text", "")),
+                # What the user of a job wrote; nothing else of it is passed on, wherever the file may lead.
+                "last": {key: value for key, value in read_json(folder / "last.json").items() if key in LAST_KEYS},
+            }
+        )
+    return found
+
+
 def look(request: dict[str, Any]) -> dict[str, Any]:
     """Everything there is to say about this host."""
     known = facts(Path(request["facts_dir"]))
@@ -224,6 +253,8 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         "disks": disks(request, known),
         "last_verify": None,
         "last_backup": None,
+        "jobs": jobs(request, known),
+        "now": time.time(),
         "facts": known,
     }
     asked: dict[str, dict[str, str]] = {}
@@ -303,6 +334,7 @@ def table(answer: dict[str, Any]) -> list[str]:
         rows.append(("last verify", verify_row(answer["last_verify"])))
     if answer["release"] or answer["database"]:
         rows.append(("last backup", backup_row(answer["last_backup"])))
+    rows += [(f"job {job['name']}", job_row(job, answer["now"])) for job in answer["jobs"]]
     if not rows:
         rows.append(("nothing", "MLflow is not installed on this host"))
     width = max(len(name) for name, _value in rows)
@@ -320,6 +352,18 @@ def verify_row(last: dict[str, Any] | None) -> str:
     except ValueError:
         ago = str(last["time"])
     return f"{ago}: " + (f"proved in {last['seconds']} s" if last["ok"] else str(last["sentence"]))
+
+
+def job_row(job: dict[str, Any], now: float) -> str:
+    """What a job does, or how its last run ended."""
+    last = job["last"]
+    if job["active"]:
+        return "running" + (f": {job['progress']}" if job["progress"] else "")
+    if not last:
+        return "has not run yet" if job["enabled"] else "off"
+    off = "" if job["enabled"] else "off, "
+    ago = duration(max(0.0, now - float(last.get("ended") or 0)))
+    return f"{off}{ago} ago: {last.get('outcome', '?')}: {last.get('sentence', '')}"
 
 
 def backup_row(last: Any) -> str:

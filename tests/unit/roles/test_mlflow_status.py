@@ -160,3 +160,44 @@ def test_a_failed_verification_is_told_with_its_sentence() -> None:
     """So that status alone says what to do."""
     last = {"time": "2026-01-02T03:04:05+00:00", "ok": False, "seconds": 1, "sentence": "[VERIFY_TLS] srv1: expired."}
     assert status.verify_row(last).endswith("ago: [VERIFY_TLS] srv1: expired.")
+
+
+def test_jobs_of_maintenance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How each was set up, whether it runs, and how its last run ended; of a result only what a result has."""
+    facts = tmp_path / "facts.d"
+    facts.mkdir()
+    known = {"due_seconds": 100, "schedule": "daily 03:10", "dry_run": False}
+    listed = [{"name": name, "enabled": name != "orphans", **known} for name in ("database", "gc", "orphans", "expiry")]
+    (facts / "mlflow_maintenance.fact").write_text(json.dumps({"jobs": listed}), encoding="utf-8")
+    for name, file, content in (
+        (
+            "gc",
+            "last.json",
+            {"outcome": "done", "sentence": "3 runs.", "ended": 1000.0, "store": {"secret": "swordfish"}},
+        ),
+        ("database", "last.json", {"outcome": "done", "sentence": "Lean.", "ended": 1000.0}),
+        ("database", "running.json", {"started": 1500.0, "text": "vacuum runs"}),
+    ):
+        (tmp_path / "jobs" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "jobs" / name / file).write_text(json.dumps(content), encoding="utf-8")
+    states = {"mlflow-maintenance-database.service": {"state": "activating", "uptime_seconds": 0}}
+    monkeypatch.setattr(status, "unit_states", lambda _names: states)
+    monkeypatch.setattr(status.time, "time", lambda: 4600.0)
+    request = {
+        **status.REQUEST,
+        "facts_dir": str(facts),
+        "maintenance_dir": str(tmp_path / "jobs"),
+        "install_dir": str(tmp_path),
+    }
+    seen = status.look({**request, "config_dir": str(tmp_path), "verify_result": str(tmp_path / "none")})
+    assert "swordfish" not in json.dumps(seen)
+    assert [(job["name"], job["active"], job["started"]) for job in seen["jobs"]][:2] == [
+        ("database", True, 1500.0),
+        ("gc", False, 0.0),
+    ]
+    assert [" ".join(line.split()) for line in status.table(seen) if line.startswith("  job ")] == [
+        "job database running: vacuum runs",
+        "job gc 1 h ago: done: 3 runs.",
+        "job orphans off",
+        "job expiry has not run yet",
+    ]

@@ -1,0 +1,101 @@
+# Copyright (c) 2026 the mlops.mlflow maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What jobs of maintenance refuse, what they find, and what is wrong when they do not run."""
+
+from __future__ import annotations
+
+from ansible_collections.mlops.mlflow.plugins.module_utils._findings._shape import CRITICAL, WARNING, Finding
+
+REGISTERED = (
+    Finding(
+        "MAINTENANCE_SCHEDULE",
+        CRITICAL,
+        "A schedule cannot be understood",
+        "It is written in another way than both schedulers can be told.",
+        "Write, for example, daily 03:10.",
+    ),
+    Finding(
+        "MAINTENANCE_LIMIT",
+        CRITICAL,
+        "A limit of a job is too small",
+        "With it the job could do nothing, or would delete what somebody is about to restore.",
+        "Raise it, or leave it out.",
+    ),
+    Finding(
+        "MAINTENANCE_STORE",
+        CRITICAL,
+        "Artifacts are in a store that no job can look into",
+        "Jobs that delete list what they deleted, in a directory or in S3. Google Cloud Storage and Azure Blob are not looked into.",
+        "Set enabled to false for the job.",
+    ),
+    Finding(
+        "MAINTENANCE_IDENTITY",
+        CRITICAL,
+        "There is no identity that may delete artifacts",
+        "The servers' own identity cannot delete, and maintenance has none.",
+        "Set mlflow_artifact_store_maintenance_access_key_id and mlflow_artifact_store_maintenance_secret_access_key, or dry_run to true.",
+    ),
+    Finding(
+        "JOB_FAILED",
+        WARNING,
+        "A job of maintenance failed",
+        "It said why, or it was ended by its timeout, for want of memory or with its host.",
+        "See the job's journal, and run it again with the playbook mlops.mlflow.maintenance.",
+    ),
+    Finding(
+        "JOB_OVERDUE",
+        WARNING,
+        "A job of maintenance has not run in its time",
+        "Its timer or cron does not run, was disabled by hand, or the host was off.",
+        "Run the playbook mlops.mlflow.maintenance, which sets the schedule up again.",
+    ),
+    Finding(
+        "MAINTENANCE_GC_HELD",
+        WARNING,
+        "Something was deleted long ago and has to stay",
+        "A registered version uses it, its artifacts are mixed with those of something that was not deleted, or they are in another store.",
+        "Delete the registered version as well, or restore what it needs; the evidence names both.",
+    ),
+    Finding(
+        "MAINTENANCE_GC_LEFT",
+        WARNING,
+        "Artifacts that were to be deleted are still listed",
+        "The identity of maintenance may not delete them, or a client that began before the deletion still wrote.",
+        "Correct the rights of the identity; the rows of what could not be emptied stay, and the next run tries again.",
+    ),
+    Finding(
+        "MAINTENANCE_ORPHANS_LEFT",
+        WARNING,
+        "Objects that belong to nothing could not be deleted",
+        "The identity of maintenance may not delete them, or a rule of the bucket holds them.",
+        "Correct the rights of the identity, or wait for the rule's end; the next run tries again.",
+    ),
+    Finding(
+        "MAINTENANCE_TABLE_BLOAT",
+        WARNING,
+        "Tables hold much air",
+        "Many rows were deleted at once, for example by the first run of gc; PostgreSQL fills the room again before the file grows.",
+        "Nothing if much is written. To give the room back, plan an hour without users for VACUUM FULL, or use pg_repack.",
+    ),
+    Finding(
+        "MAINTENANCE_CERTIFICATE",
+        WARNING,
+        "A certificate ends soon",
+        "It was not renewed.",
+        "Run the playbook mlops.mlflow.site, which issues it anew; renew it where it comes from if it was brought.",
+    ),
+    Finding(
+        "MAINTENANCE_DISK",
+        WARNING,
+        "A disk is nearly full",
+        "Releases, artifacts, the database or what uploads leave behind have grown.",
+        "Free or add room.",
+    ),
+    Finding(
+        "MAINTENANCE_CLOCK",
+        WARNING,
+        "Nobody sets the clock of a host",
+        "No service synchronises it, or it reaches no server of time.",
+        "Install and start chrony or systemd-timesyncd.",
+    ),
+)
