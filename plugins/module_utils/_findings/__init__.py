@@ -17,6 +17,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _adoption,
     _artifacts,
     _audit,
+    _backup,
     _certificates,
     _choices,
     _clouds,
@@ -77,6 +78,7 @@ _REGISTRIES = (
     _clouds.REGISTERED,
     _edge.REGISTERED,
     _endpoint.REGISTERED,
+    _backup.REGISTERED,
 )
 REGISTERED = tuple(finding for registry in _REGISTRIES for finding in registry)
 
