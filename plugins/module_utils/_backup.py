@@ -21,9 +21,7 @@ MEGABYTE = 1024 * 1024
 _GOOD, _NO_BACKUPS = 0, 2
 _SEGMENT_NAME = re.compile(r"(?:^|/)([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})-[0-9a-f]{40}(?:\.[a-z0-9]+)?$")
 # A wrong passphrase turns what is read into noise, which each program calls by another name.
-_NOT_READABLE = re.compile(
-    r"wrong password or no key found|CryptoError|cipher header|unable to decrypt|found outside of section"
-)
+_NOT_READABLE = re.compile(r"wrong password or no key found|CryptoError|cipher header|unable to decrypt|FormatError")
 _DAMAGE = re.compile(
     r"ChecksumError|checksum invalid: [1-9]|ciphertext verification failed|Fatal: repository contains errors|does not match id"
 )
@@ -91,7 +89,8 @@ def parse_info(text: str, stanza: str) -> dict[str, Any]:
     Raises:
         ValueError: it says nothing about the stanza.
     """
-    found = next((one for one in json.loads(text) if one["name"] == stanza), None)
+    # What was deciphered wrongly holds any character.
+    found = next((one for one in json.loads(text, strict=False) if one["name"] == stanza), None)
     if found is None:
         raise ValueError(f"nothing is said about the stanza {stanza}")
     repositories = found.get("repo") or [{"status": found["status"]}]

@@ -163,6 +163,13 @@ REGISTERED = (
         "Run the playbook mlops.mlflow.backup, which makes all of them in the right order.",
     ),
     Finding(
+        "BACKUP_RESTORE",
+        CRITICAL,
+        "A backup was not restored beside",
+        "The folder is not empty or has no room, the backup has expired, or the WAL does not lead to the moment.",
+        "Correct what the evidence says; another manifest names another moment. The running installation is untouched.",
+    ),
+    Finding(
         "BACKUP_JOB_FAILED",
         CRITICAL,
         "A job could not do its work",

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Back up what of MLflow is on this host, and look at the backups.
 
-Usage: python3 mlflow_backup.py --config FILE full|differential|configuration|artifacts|manifest|verify|watch|prepare|check-archive|look
+Usage: python3 mlflow_backup.py --config FILE JOB
+
+Jobs are full, differential, configuration, artifacts, manifest, verify and watch; besides them prepare, check-archive, look and
+restore-beside --into FOLDER.
 
 The units mlflow-backup-*.service run it. Each job writes its last result as JSON into the folder `results` of its state, and ends with 1
 if something is wrong; `look` changes nothing and prints what is there with all that is wrong. What another program is asked for has a
@@ -28,7 +31,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +81,14 @@ class Ran:
         return self.complaint.strip() or self.out.strip()[-2000:]
 
 
+def identity(user: str) -> dict[str, Any]:
+    """What makes subprocess work as that user, if this program is root."""
+    if not user or os.geteuid() != 0:
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(user, entry.pw_gid)}
+
+
 def run(
     command: Sequence[str],
     seconds: float,
@@ -95,10 +106,6 @@ def run(
         variables: its environment beyond PATH and the locale.
         shown: its output goes to the journal instead of being returned.
     """
-    identity: dict[str, Any] = {}
-    if user and os.geteuid() == 0:
-        entry = pwd.getpwnam(user)
-        identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(user, entry.pw_gid)}
     known = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     with subprocess.Popen(
         command,
@@ -108,7 +115,7 @@ def run(
         stdout=sys.stderr if shown else subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        **identity,
+        **identity(user),
     ) as process:
         try:
             out, complaint = process.communicate(timeout=seconds)
@@ -166,8 +173,15 @@ class Host:
         seen["free_bytes"] = shutil.disk_usage(Path(seen.pop("data"), "pg_wal")).free
         return seen
 
+    def refuse_without_archive(self) -> None:
+        """Say at once what no waiting would change."""
+        found = rules.judge_archiver(self.archiver(), time.time(), self.config["limits"])
+        if off := [one for one in found if one["id"] in ("BACKUP_ARCHIVE_OFF", "BACKUP_DATABASE")]:
+            raise JobError(*off)
+
     def restore_point(self, name: str) -> dict[str, Any]:
         """Make a moment to which the database can be restored, and wait until the archive holds it."""
+        self.refuse_without_archive()
         text = self.ask(
             f"SELECT json_build_object('name', '{name}', 'lsn', pg_create_restore_point('{name}'), 'time', extract(epoch FROM clock_timestamp()))"
         )
@@ -297,6 +311,7 @@ def archive_configuration(host: Host) -> tuple[str, dict[str, Any]]:
                 process.stdin.close()
             complaint = process.stderr.read().decode(errors="replace")
     if process.returncode:
+        unfinished.unlink()
         raise JobError(
             rules.problem("BACKUP_JOB_FAILED", "The configuration could not be encrypted.", rules.words(complaint))
         )
@@ -411,6 +426,137 @@ def verify(host: Host) -> tuple[str, dict[str, Any]]:
     if problems:
         raise JobError(*problems)
     return f"read and right: {' and '.join(told) or 'nothing is kept by this host'}", {}
+
+
+# ----- restoring beside
+
+CONTROL = re.compile(
+    r"^(max_connections|max_worker_processes|max_wal_senders|max_prepared_xacts|max_locks_per_xact) setting: +(\d+)$",
+    re.M,
+)
+SETTING = {"max_prepared_xacts": "max_prepared_transactions", "max_locks_per_xact": "max_locks_per_transaction"}
+SCRATCH_PORT = 5499
+SHUT_DOWN_SECONDS = 120
+ASK_DATABASES = (
+    "SELECT json_object_agg(datname, pg_database_size(oid)) FROM pg_database WHERE datallowconn AND NOT datistemplate"
+)
+
+
+def restore_beside(host: Host, into: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Restore everything to the moment of a manifest, into an empty folder; the running cluster and its artifacts are not touched.
+
+    The cluster in it has been promoted and shut down: it was opened, and it can be opened again.
+    """
+    if not into.is_absolute() or (into.exists() and (not into.is_dir() or any(into.iterdir()))):
+        raise JobError(
+            rules.problem("BACKUP_RESTORE", f"{into} is no empty folder with an absolute path; nothing was written.")
+        )
+    started = time.monotonic()
+    into.mkdir(mode=0o700, parents=True, exist_ok=True)
+    told: dict[str, Any] = {"moment": manifest["moment"], "into": str(into)}
+    if host.database and manifest["database"]["kind"] == "pgbackrest":
+        told["databases"] = restore_database(host, into, manifest["database"])
+    wanted = [one["snapshot"] for one in manifest["configuration"]]
+    wanted += [manifest["artifacts"]["snapshot"]] if manifest["artifacts"]["kind"] == "directory" else []
+    for snapshot in wanted:
+        done = host.restic("restore", snapshot, f"--target={into / 'files'}", "--verify")
+        if done.code:
+            raise JobError(rules.why(done.said, "The copies of files"))
+    return {**told, "seconds": round(time.monotonic() - started, 1)}
+
+
+def restore_database(host: Host, into: Path, wanted: Mapping[str, Any]) -> dict[str, int]:
+    """Restore the cluster, open it, wait until it has reached its moment, and shut it down; returns its databases with their sizes."""
+    assert host.database
+    info = host.info()
+    # That the newest one is damaged says nothing about this one.
+    wrong = rules.judge_database(info, 0.0, host.config["limits"])
+    if problems := [one for one in wrong if info.get("code") != 0 or one["id"] == "BACKUP_NONE"]:
+        raise JobError(*problems)
+    needed = next((one["bytes"] for one in info["backups"] if one["label"] == wanted["label"]), None)
+    if needed is None:
+        raise JobError(rules.problem("BACKUP_RESTORE", f"The repository no longer holds the backup {wanted['label']}."))
+    if needed * 1.2 > (free := shutil.disk_usage(into).free):
+        raise JobError(
+            rules.problem(
+                "BACKUP_RESTORE",
+                f"{into} has {size(free)} free, and the cluster takes {size(needed)}; nothing was written.",
+            )
+        )
+    if os.geteuid() == 0:
+        shutil.chown(into, host.database["user"])
+    data = into / "data"
+    target = wanted["target"]
+    done = host.pgbackrest(
+        *(
+            "restore",
+            f"--pg1-path={data}",
+            f"--set={wanted['label']}",
+            f"--type={target['type']}",
+            f"--target={target['value']}",
+        ),
+        *("--target-action=promote", "--archive-mode=off"),
+    )
+    if done.code:
+        raise JobError(rules.why(done.said, "The restore of the database"))
+    binaries = Path("/usr/lib/postgresql") / (data / "PG_VERSION").read_text(encoding="utf-8").strip() / "bin"
+    control = run([str(binaries / "pg_controldata"), str(data)], host.brief, user=host.database["user"])
+    # A cluster that is smaller than the one that wrote the WAL does not replay it.
+    settings = {SETTING.get(name, name): number for name, number in CONTROL.findall(control.out)}
+    settings.update(
+        listen_addresses="''",
+        archive_mode="off",
+        shared_buffers="64MB",
+        hba_file=f"'{data}/pg_hba.conf'",
+        logging_collector="off",
+    )
+    settings.update(port=str(SCRATCH_PORT), unix_socket_directories=f"'{into}'")
+    write(data / "postgresql.conf", "".join(f"{name} = {value}\n" for name, value in settings.items()))
+    write(data / "pg_hba.conf", f"local all {host.database['user']} peer\n")
+    for name in ("postgresql.conf", "pg_hba.conf"):
+        (data / name).chmod(0o640)
+        if os.geteuid() == 0:
+            shutil.chown(data / name, host.database["user"], host.database["user"])
+    opened = Host({**host.config, "database": {**host.database, "socket": str(into), "port": SCRATCH_PORT}})
+    log = into / "postgresql.log"
+    server = [str(binaries / "postgres"), "-D", str(data)]
+    with open_cluster(server, log, host.database["user"]) as process:
+        end = time.monotonic() + host.limit
+        while True:
+            # It answers before it has reached its moment; what it says then counts for nothing.
+            with contextlib.suppress(JobError):
+                if opened.ask("SELECT pg_is_in_recovery()") == "f":
+                    found: dict[str, int] = json.loads(opened.ask(ASK_DATABASES))
+                    return found
+            if process.poll() is not None or time.monotonic() > end:
+                lines = [
+                    line
+                    for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+                    if "FATAL" in line or "PANIC" in line
+                ]
+                said = f"The restored cluster did not reach {target['value']}."
+                raise JobError(rules.problem("BACKUP_RESTORE", said, rules.words("; ".join(lines[-3:]))))
+            time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def open_cluster(command: Sequence[str], log: Path, user: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a cluster and shut it down afterwards, whatever happens meanwhile."""
+    environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8"}
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **identity(user)
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(SHUT_DOWN_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGQUIT)
 
 
 # ----- the repository
@@ -592,20 +738,38 @@ def work(host: Host, name: str) -> int:
     return 1 if problems else 0
 
 
+def beside(host: Host, given: argparse.Namespace) -> dict[str, Any]:
+    """Restore beside what the command line says."""
+    file = given.manifest or host.state / "manifests/newest.json"
+    manifest = read(file)
+    if not given.into or not manifest:
+        raise JobError(
+            rules.problem(
+                "BACKUP_RESTORE",
+                f"It needs --into FOLDER and a manifest, and {file} is {'one' if manifest else 'none'}.",
+            )
+        )
+    return restore_beside(host, given.into, manifest)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description="Back up what of MLflow is on this host, and look at the backups.")
     parser.add_argument(
         "--config", type=Path, required=True, help="what there is to back up, as the role mlflow_backup writes it"
     )
-    parser.add_argument("job", choices=[*JOBS, *QUESTIONS])
+    parser.add_argument("job", choices=[*JOBS, *QUESTIONS, "restore-beside"])
+    parser.add_argument("--into", type=Path, help="restore-beside: an empty folder")
+    parser.add_argument(
+        "--manifest", type=Path, help="restore-beside: another manifest than the newest one of this host"
+    )
     given = parser.parse_args(arguments)
     config = json.loads(given.config.read_text(encoding="utf-8"))
     config["host"] = config["host"] or socket.gethostname()
     host = Host(config)
-    if given.job in QUESTIONS:
+    if given.job not in JOBS:
         try:
-            print(json.dumps(QUESTIONS[given.job](host)))
+            print(json.dumps(beside(host, given) if given.job == "restore-beside" else QUESTIONS[given.job](host)))
         except JobError as error:
             print(json.dumps({"problems": error.problems}))
             return 1
