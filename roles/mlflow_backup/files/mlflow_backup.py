@@ -398,8 +398,11 @@ def verify(host: Host) -> tuple[str, dict[str, Any]]:
     problems: list[Problem] = []
     told = []
     if host.database:
+        info = host.info()
+        if info.get("code") != 0:
+            raise JobError(*rules.judge_database(info, time.time(), host.config["limits"]))
         done = host.pgbackrest("verify", "--output=text", "--verbose")
-        if done.code:
+        if "status:" not in done.out:
             problems.append(rules.why(done.said, "The backups of the database"))
         elif "status: ok" not in done.out:
             lines = [line for line in done.out.splitlines() if "invalid" in line or "No usable" in line]
