@@ -18,6 +18,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _adoption,
     _artifacts,
     _audit,
+    _backup,
     _certificates,
     _choices,
     _clouds,
@@ -81,6 +82,7 @@ _REGISTRIES = (
     _endpoint.REGISTERED,
     _access.REGISTERED,
     _maintenance.REGISTERED,
+    _backup.REGISTERED,
 )
 REGISTERED = tuple(finding for registry in _REGISTRIES for finding in registry)
 

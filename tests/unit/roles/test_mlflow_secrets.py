@@ -23,6 +23,7 @@ NAMES = {
     "mlflow_database_migrator_password",
     "mlflow_database_server_a_password",
     "mlflow_database_server_b_password",
+    "mlflow_backup_passphrase",
     "mlflow_certificates_ca_private_key",
     "mlflow_certificates_ca_certificate",
 }
