@@ -16,6 +16,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._variables import USE
 
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]*")
 _SYSTEM_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+# Users and groups have numbers below this one, which means "leave it as it is" to the kernel.
 _NUMBERS = 2**32 - 1
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 # Directories that belong to the system: a role that owns one of them would change its owner and mode.
@@ -109,7 +110,6 @@ def choice_problems(choices: Mapping[str, Any], unknown: Iterable[Mapping[str, s
             )
     for name, of in (("uid", "user"), ("gid", "group")):
         number = choices.get(name)
-        # 0 is root's, and the last one means "leave it as it is" to the kernel.
         if number is not None and not 1 <= int(number) < _NUMBERS:
             refuse(
                 "CHOICE_USER",
