@@ -370,6 +370,7 @@ def test_teams_from_beginning_to_end(logins: Logins) -> None:
     back = settle(logins, "teams", teams=[fraud, ads])
     assert "the experiment ads/clicks is made" not in back["changes"]
     assert ivan.logs(clicks) == 200
+    settle(logins, "teams", teams=[])
 
 
 def test_members_that_are_not_the_lists_business(logins: Logins) -> None:
