@@ -492,6 +492,13 @@ TEAMS = (
         playbook="mlflow_access",
     ),
     Case(
+        "teams-without-a-password",
+        "[SECRET_MISSING] {name}: mlflow_access_username=admin. It has no password. Load the vault file of the environment"
+        " (mlflow_admin_password), or set mlflow_access_password. Nothing was changed.",
+        {"mlflow_teams": []},
+        playbook="mlflow_access",
+    ),
+    Case(
         "teams-without-logins",
         "[ACCESS_NO_LOGINS] {name}: mlflow_auth=none. Set mlflow_auth to basic and run the playbook mlops.mlflow.site. Nothing was changed.",
         {
