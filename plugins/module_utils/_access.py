@@ -194,16 +194,20 @@ def permission_problems(grant: Grant, user: str | None) -> list[Problem]:
     return grant_problem(grant)
 
 
+def password_problem(wanted: User) -> list[Problem]:
+    """Return what is wrong with the password of a wanted user; none counts as empty."""
+    length = len(wanted.password or "")
+    if length >= PASSWORD_LENGTH:
+        return []
+    said = f"the password of the user {wanted.name} has {length} characters, and {PASSWORD_LENGTH} are the least."
+    return [("ACCESS_PASSWORD", said)]
+
+
 def user_problems(wanted: User, found: FoundUser | None, login: str) -> list[Problem]:
     """Return why the user cannot be made as wanted by whoever has `login`."""
     problems = name_problem("user", wanted.name)
     if wanted.present and (found is None or wanted.password is not None):
-        length = len(wanted.password or "")
-        if length < PASSWORD_LENGTH:
-            said = (
-                f"the password of the user {wanted.name} has {length} characters, and {PASSWORD_LENGTH} are the least."
-            )
-            problems.append(("ACCESS_PASSWORD", said))
+        problems += password_problem(wanted)
     if wanted.name == login and found is not None:
         why = ""
         if not wanted.present:

@@ -28,6 +28,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._access import (
     grant_of,
     grant_problem,
     name_problem,
+    password_problem,
     plan_role,
     plan_user,
     unknown_users,
@@ -162,6 +163,10 @@ def list_problems(teams: Sequence[Team], users: Sequence[User] = ()) -> list[Pro
             for what, count in counted.items()
             if count > 1
         ]
+    for user in users:
+        problems += name_problem("user", user.name)
+        if user.present and user.password is not None:
+            problems += password_problem(user)
     gone = {one.name for one in users if not one.present}
     for team in teams:
         for member in sorted(gone & set(team.members or ())):

@@ -509,6 +509,13 @@ TEAMS = (
         playbook="mlflow_access/refuse",
     ),
     Case(
+        "user-with-a-short-password",
+        "[ACCESS_PASSWORD] {name}: the password of the user anna has 5 characters, and 12 are the least. Give a password of at least 12"
+        " characters, from the vault. Nothing was changed.",
+        {"mlflow_teams": [], "mlflow_access_users": [{"name": "anna", "password": "short"}]},
+        playbook="mlflow_access/refuse",
+    ),
+    Case(
         "team-with-one-run",
         "[ACCESS_GRANT] {name}: READ on run 17: run is granted for all ('*') only. Correct resource_type, resource or permission."
         " Nothing was changed.",
