@@ -263,7 +263,8 @@ def plan_grants(
     """
     names = {number: name for name, number in numbers.items()}
     there = {(one.kind, one.pattern): one for one in found}
-    steps, kept = [], set()
+    steps: list[Step] = []
+    kept: set[int] = set()
     for grant in wanted:
         pattern = _pattern(grant, numbers)
         on = where(grant.kind, grant.resource)
@@ -328,7 +329,7 @@ def plan_role(
 ) -> Plan:
     """Return what makes a role as it is wanted, or makes it."""
     owner = owner or f"the role {wanted.name}"
-    steps = []
+    steps: list[Step] = []
     role: int | Later = found.id if found else Later("role", wanted.name)
     if found is None:
         made = {"name": wanted.name, "workspace": DEFAULT_WORKSPACE, "description": wanted.description or ""}
@@ -407,7 +408,7 @@ def plan_user(found: FoundUser | None, wanted: User, *, keep_password: bool = Fa
             return Plan()
         step = Step(f"{owner} is deleted", "DELETE", f"{USERS}/delete", name, takes=True)
         return Plan((step,), _shown_user(found), {})
-    steps = []
+    steps: list[Step] = []
     if found is None:
         made = {**name, "password": wanted.password}
         steps.append(Step(f"{owner} is made", "POST", f"{USERS}/create", made))
