@@ -194,16 +194,20 @@ def permission_problems(grant: Grant, user: str | None) -> list[Problem]:
     return grant_problem(grant)
 
 
+def password_problem(wanted: User) -> list[Problem]:
+    """Return what is wrong with the password of a wanted user; none counts as empty."""
+    length = len(wanted.password or "")
+    if length >= PASSWORD_LENGTH:
+        return []
+    said = f"the password of the user {wanted.name} has {length} characters, and {PASSWORD_LENGTH} are the least."
+    return [("ACCESS_PASSWORD", said)]
+
+
 def user_problems(wanted: User, found: FoundUser | None, login: str) -> list[Problem]:
     """Return why the user cannot be made as wanted by whoever has `login`."""
     problems = name_problem("user", wanted.name)
     if wanted.present and (found is None or wanted.password is not None):
-        length = len(wanted.password or "")
-        if length < PASSWORD_LENGTH:
-            said = (
-                f"the password of the user {wanted.name} has {length} characters, and {PASSWORD_LENGTH} are the least."
-            )
-            problems.append(("ACCESS_PASSWORD", said))
+        problems += password_problem(wanted)
     if wanted.name == login and found is not None:
         why = ""
         if not wanted.present:
@@ -259,7 +263,8 @@ def plan_grants(
     """
     names = {number: name for name, number in numbers.items()}
     there = {(one.kind, one.pattern): one for one in found}
-    steps, kept = [], set()
+    steps: list[Step] = []
+    kept: set[int] = set()
     for grant in wanted:
         pattern = _pattern(grant, numbers)
         on = where(grant.kind, grant.resource)
@@ -324,7 +329,7 @@ def plan_role(
 ) -> Plan:
     """Return what makes a role as it is wanted, or makes it."""
     owner = owner or f"the role {wanted.name}"
-    steps = []
+    steps: list[Step] = []
     role: int | Later = found.id if found else Later("role", wanted.name)
     if found is None:
         made = {"name": wanted.name, "workspace": DEFAULT_WORKSPACE, "description": wanted.description or ""}
@@ -403,7 +408,7 @@ def plan_user(found: FoundUser | None, wanted: User, *, keep_password: bool = Fa
             return Plan()
         step = Step(f"{owner} is deleted", "DELETE", f"{USERS}/delete", name, takes=True)
         return Plan((step,), _shown_user(found), {})
-    steps = []
+    steps: list[Step] = []
     if found is None:
         made = {**name, "password": wanted.password}
         steps.append(Step(f"{owner} is made", "POST", f"{USERS}/create", made))

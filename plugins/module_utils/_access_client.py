@@ -145,7 +145,8 @@ class Work:
 
     def wanted(self, grants: Iterable[Grant], *, must: bool = True) -> dict[str, FoundExperiment]:
         """The experiments that grants name; with `must`, those and models have to exist."""
-        experiments, problems = {}, []
+        experiments: dict[str, FoundExperiment] = {}
+        problems: list[Problem] = []
         for kind, name in dict.fromkeys((one.kind, one.resource) for one in grants if one.resource != ALL):
             exists = True
             if kind == EXPERIMENT:

@@ -28,6 +28,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._access import (
     grant_of,
     grant_problem,
     name_problem,
+    password_problem,
     plan_role,
     plan_user,
     unknown_users,
@@ -141,7 +142,7 @@ def users_of(listed: Iterable[Mapping[str, Any]]) -> tuple[User, ...]:
 
 def list_problems(teams: Sequence[Team], users: Sequence[User] = ()) -> list[Problem]:
     """Return what is wrong with the list itself, whatever MLflow has."""
-    problems = []
+    problems: list[Problem] = []
     for kind, names in (("team", [one.name for one in teams]), ("user", [one.name for one in users])):
         twice = [name for name, count in Counter(names).items() if count > 1]
         problems += [("ACCESS_TEAMS", f"the {kind} {name} is in the list twice.") for name in twice]
@@ -162,6 +163,10 @@ def list_problems(teams: Sequence[Team], users: Sequence[User] = ()) -> list[Pro
             for what, count in counted.items()
             if count > 1
         ]
+    for user in users:
+        problems += name_problem("user", user.name)
+        if user.present and user.password is not None:
+            problems += password_problem(user)
     gone = {one.name for one in users if not one.present}
     for team in teams:
         for member in sorted(gone & set(team.members or ())):
@@ -179,7 +184,7 @@ def list_sentences(teams: Iterable[Mapping[str, Any]], users: Iterable[Mapping[s
 
 def team_problems(found: Found, teams: Sequence[Team], users: Sequence[User], rules: Rules) -> list[Problem]:
     """Return why MLflow as it is cannot have these teams, before anything is changed."""
-    problems = []
+    problems: list[Problem] = []
     for user in users:
         problems += user_problems(_settled(user, found, rules), found.users.get(user.name), found.login)
     people = {*found.users, *(one.name for one in users if one.present)}

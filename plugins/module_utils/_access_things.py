@@ -135,7 +135,7 @@ def plan_model(found: FoundModel | None, wanted: Model) -> Plan:
         made = {**name, "description": wanted.description or "", "tags": _listed(tags)}
         after = {"description": wanted.description or "", "tags": tags}
         return Plan((Step(f"{owner} is made", "POST", f"{MODELS}/create", made),), {}, after)
-    steps = []
+    steps: list[Step] = []
     description = found.description if wanted.description is None else wanted.description
     if description != found.description:
         told = {**name, "description": description}

@@ -594,6 +594,13 @@ TEAMS = (
         playbook="mlflow_access",
     ),
     Case(
+        "teams-without-a-password",
+        "[SECRET_MISSING] {name}: mlflow_access_username=admin. It has no password. Load the vault file of the environment"
+        " (mlflow_admin_password), or set mlflow_access_password. Nothing was changed.",
+        {"mlflow_teams": []},
+        playbook="mlflow_access",
+    ),
+    Case(
         "teams-without-logins",
         "[ACCESS_NO_LOGINS] {name}: mlflow_auth=none. Set mlflow_auth to basic and run the playbook mlops.mlflow.site. Nothing was changed.",
         {
@@ -601,6 +608,13 @@ TEAMS = (
             "mlflow_auth": "none",
             "mlflow_edge_listen_addresses": ["127.0.0.1"],
         },
+        playbook="mlflow_access/refuse",
+    ),
+    Case(
+        "user-with-a-short-password",
+        "[ACCESS_PASSWORD] {name}: the password of the user anna has 5 characters, and 12 are the least. Give a password of at least 12"
+        " characters, from the vault. Nothing was changed.",
+        {"mlflow_teams": [], "mlflow_access_users": [{"name": "anna", "password": "short"}]},
         playbook="mlflow_access/refuse",
     ),
     Case(

@@ -96,12 +96,6 @@ def test_check_mode_of_a_host_that_does_not_serve_yet(tmp_path: Path) -> None:
     assert real.sentences[0].startswith("[ENDPOINT_TCP] app1: ")
 
 
-def test_a_login_is_needed(tmp_path: Path) -> None:
-    played = run(tmp_path, "http://localhost:1", mlflow_teams=TEAMS, mlflow_admin_password="")
-    assert played.code != 0
-    assert played.sentences[0].startswith("[SECRET_MISSING] app1: mlflow_access_username=admin. It has no password.")
-
-
 def test_the_variable_is_what_the_module_takes() -> None:
     """Names, types, choices and defaults, down to the last part."""
 
