@@ -259,8 +259,8 @@ class Records:
                     time_delta=self._older_than,
                     skip_experiments=not experiments,
                     skip_logged_models=not models,
-                    # With workspaces each of them is asked for all.
-                    ignore_not_found=self._workspaces,
+                    # With workspaces each of them is asked for all, and a second try finds some gone already.
+                    ignore_not_found=True,
                 )
 
     def remove_jobs(self, older_than: int) -> int:
