@@ -161,7 +161,8 @@ def _choose_once(
         if not (whole or alone) or unit in held:
             if key is not None:
                 kept.add(key)
-                if row.kind != EXPERIMENT:
+                # A run that was deleted itself, and is only held back, holds up nothing in its folder.
+                if row.kind != EXPERIMENT and not (alone and row.kind == RUN):
                     kept_folders.add(key)
             continue
         if row.kind == MODEL and row.id in marks.used:
@@ -258,8 +259,8 @@ class Records:
                     time_delta=self._older_than,
                     skip_experiments=not experiments,
                     skip_logged_models=not models,
-                    # With workspaces each of them is asked for all.
-                    ignore_not_found=self._workspaces,
+                    # With workspaces each of them is asked for all, and a second try finds some gone already.
+                    ignore_not_found=True,
                 )
 
     def remove_jobs(self, older_than: int) -> int:
@@ -380,9 +381,9 @@ class Collector:
                 still = self._records.still(kind, [thing.id for thing in batch])
                 self.restored += [thing.id for thing in batch if thing.id not in still]
                 ids = [thing.id for thing in batch if thing.id in still and self._emptied(thing)]
-                if ids:
-                    self._records.remove(**{"runs" if kind == RUN else "models": ids})
-                self.removed["runs" if kind == RUN else "logged_models"] += len(ids)
+                self.removed["runs" if kind == RUN else "logged_models"] += self._removed(
+                    "runs" if kind == RUN else "models", ids
+                )
                 done += len(batch)
                 self._say("Deleted for good", done, of)
         for id_, things in chosen.experiments.items():
@@ -390,8 +391,7 @@ class Collector:
                 # Everything that can be emptied is, even if something else of the experiment cannot.
                 emptied = [self._emptied(thing) for thing in things]
                 if all(emptied):
-                    self._records.remove(experiments=[id_])
-                    self.removed["experiments"] += 1
+                    self.removed["experiments"] += self._removed("experiments", [id_])
             else:
                 self.restored.append(id_)
             done += 1
@@ -406,25 +406,42 @@ class Collector:
             self._say("Listed again", number, len(self._keys))
         return found
 
+    def _removed(self, what: str, ids: list[str]) -> int:
+        """Have MLflow remove rows; returns how many went. One that it stumbles over must not keep the others for ever."""
+        if not ids:
+            return 0
+        try:
+            self._records.remove(**{what: ids})
+        except JobError:
+            raise
+        except Exception as error:  # MLflow's own, the database's, or whatever is wrong with a row
+            if len(ids) > 1:
+                return sum(self._removed(what, [id_]) for id_ in ids)
+            self._refuse(ids[0], f"MLflow did not remove its row: {type(error).__name__}: {words(error)}")
+            return 0
+        return len(ids)
+
+    def _refuse(self, id_: str, why: str) -> None:
+        self.refused[id_] = why
+        if len(self.refused) >= _PATIENCE:
+            raise JobError(
+                f"{_PATIENCE} things could not be deleted, the last one because of this: {why}. The rows of what could not be emptied stay."
+            )
+
     def _emptied(self, thing: Thing) -> bool:
         try:
             objects, size, left = empty(self._store, thing.key)
         except StoreError as error:
-            self.refused[thing.id] = str(error)
-        else:
-            self.objects, self.bytes = self.objects + objects - len(left), self.bytes + size
-            if not left:
-                self._records.empty([thing.location])
-                if thing.key:
-                    self._keys.append((thing.id, thing.key))
-                return True
-            self.refused[thing.id] = f"{len(left)} objects are still listed, {printable(left[0])} among them"
-        if len(self.refused) >= _PATIENCE:
-            raise JobError(
-                f"The store refused to delete the artifacts of {_PATIENCE} things, the last time so: {self.refused[thing.id]}."
-                " The rows of what could not be emptied stay."
-            )
-        return False
+            self._refuse(thing.id, str(error))
+            return False
+        self.objects, self.bytes = self.objects + objects - len(left), self.bytes + size
+        if left:
+            self._refuse(thing.id, f"{len(left)} objects are still listed, {printable(left[0])} among them")
+            return False
+        self._records.empty([thing.location])
+        if thing.key:
+            self._keys.append((thing.id, thing.key))
+        return True
 
 
 def work(request: Mapping[str, Any], say: Say, *, now: float, records: Callable[..., Records] = Records) -> Result:
@@ -534,7 +551,7 @@ def _refused(host: str, refused: Mapping[str, str], left: Sequence[str]) -> list
         report(
             "MAINTENANCE_GC_LEFT",
             host=host,
-            summary=f"The artifacts of {len(refused)} things could not be deleted, and {len(left)} places have objects again.",
+            summary=f"{len(refused)} things could not be deleted for good, and {len(left)} places have objects again.",
             evidence="; ".join(said[:5]),
         )
     ]

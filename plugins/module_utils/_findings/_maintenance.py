@@ -59,9 +59,9 @@ REGISTERED = (
     Finding(
         "MAINTENANCE_GC_LEFT",
         WARNING,
-        "Artifacts that were to be deleted are still listed",
-        "The identity of maintenance may not delete them, or a client that began before the deletion still wrote.",
-        "Correct the rights of the identity; the rows of what could not be emptied stay, and the next run tries again.",
+        "Something that was to be deleted for good is still there",
+        "The identity of maintenance may not delete its artifacts, a client still wrote, or MLflow stumbled over the row.",
+        "Correct what the evidence in last.json says; rows of what could not be emptied stay, and the next run tries again.",
     ),
     Finding(
         "MAINTENANCE_ORPHANS_LEFT",
