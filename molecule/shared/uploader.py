@@ -27,11 +27,13 @@ class Uploader:
         edge: The public address and a login that may write.
         threads: Uploads at the same time.
         size: Bytes of a file.
+        pause: Seconds between an upload and the next one of its thread. It watches what is changed meanwhile, and is no load test.
     """
 
-    def __init__(self, edge: checks.Edge, *, threads: int = 2, size: int = 200_000) -> None:
+    def __init__(self, edge: checks.Edge, *, threads: int = 2, size: int = 200_000, pause: float = 0.3) -> None:
         self._edge = edge
         self._size = size
+        self._pause = pause
         self._name = f"{time.time_ns()}"
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -54,7 +56,7 @@ class Uploader:
 
     def _work(self, number: int) -> None:
         count = 0
-        while not self._stop.is_set():
+        while not self._stop.wait(self._pause):
             count += 1
             path = f"{PATH}/{self._name}/{number}-{count}.txt"
             content = f"{number} {count} ".ljust(self._size, "x")

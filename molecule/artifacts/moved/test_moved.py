@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ BUCKET, PREFIX = "mlflow-artifacts", "team/artifacts"
 S3, SHARED, DIRECTORY = f"s3://{BUCKET}/{PREFIX}", "/srv/shared", "/srv/shared/artifacts"
 # What an operator writes into group_vars for the directory.
 CHOICES = {"mlflow_artifact_uri": DIRECTORY, "mlflow_server_artifact_uri_before": S3}
-NAMES = ("plain.bin", "with blank/and-ümlaut.bin", "percent%41+plus.bin")
+NAMES = ("plain.bin", "with blank/and-ümlaut.bin", "plus+sign (1).bin")
 # A run with files and a registered model; prints the ids, and of each file the name and checksum.
 WRITES = """
 import hashlib, json, os, pathlib, sys, tempfile
@@ -46,12 +47,15 @@ files = {str(file.relative_to(folder)): file for file in folder.rglob("*") if fi
 print(json.dumps({name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}))
 """
 
+# All of one host: they are one journey, in the order of this file.
+pytestmark = pytest.mark.usefixtures("edge")
+
 Written = Mapping[str, Any]
 
 
 @pytest.fixture(scope="module")
 def written() -> dict[str, Any]:
-    """What `test_it_is_written` wrote, for the tests after it: they are one journey, in the order of this file."""
+    """What `test_it_is_written` wrote, for the tests after it."""
     return {}
 
 
@@ -82,7 +86,7 @@ def recap(done: Any) -> dict[str, str]:
 
 def reads(client: Any, written: Written) -> None:
     """A client reads the files and the model, equal."""
-    done = client("-c", READS, written["run"], "moved")
+    done = client("-c", READS, written["run"], written["name"])
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1]) == written["sums"]
 
@@ -95,9 +99,10 @@ def location(edge: checks.Edge, experiment: str) -> str:
 
 def test_it_is_written(client: Any, written: dict[str, Any]) -> None:
     """By a client that knows the public address."""
-    done = client("-c", WRITES, "moved", *NAMES)
+    name = f"moved-{os.urandom(3).hex()}"
+    done = client("-c", WRITES, name, *NAMES)
     assert done.returncode == 0, done.stderr[-3000:]
-    written.update(json.loads(done.stdout.splitlines()[-1]))
+    written.update(json.loads(done.stdout.splitlines()[-1]), name=name)
     reads(client, written)
 
 
@@ -116,8 +121,8 @@ def test_the_audit_says_which_version_has_lost_its_artifacts(
     code, told, said = audit(mlflow_artifact_audit_fail_on="critical")
     assert code == 2
     assert {"AUDIT_LOST", "AUDIT_VERSION_LOST"} <= ids(told)
-    assert [one["id"] for one in told["audit"]["lost"]["version"]["items"]] == ["moved/1"]
-    assert "moved/1" in said
+    assert [one["id"] for one in told["audit"]["lost"]["version"]["items"]] == [f"{written['name']}/1"]
+    assert f"{written['name']}/1" in said
     for marker in admin.list_object_versions(Bucket=BUCKET, Prefix=prefix)["DeleteMarkers"]:
         admin.delete_object(Bucket=BUCKET, Key=marker["Key"], VersionId=marker["VersionId"])
     code, told, _said = audit(mlflow_artifact_audit_fail_on="critical")

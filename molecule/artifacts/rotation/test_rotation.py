@@ -25,12 +25,13 @@ ROTATED = (
 def test_nobody_notices_and_what_was_before_is_refused(
     hosts: Mapping[str, Any],
     edge: checks.Edge,
-    store: Callable[..., Any],
+    store: Callable[[str], Any],
+    now: Callable[[], dict[str, Any]],
     playbook: Any,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """One playbook, while files are uploaded and read back."""
-    before = checks.Private(hosts["art-a"].ansible.get_variables())
+    before = now()
     old = store("")
     old.list_objects_v2(Bucket=BUCKET, Prefix=f"{PREFIX}/")
     with Uploader(edge) as uploader:
@@ -41,7 +42,7 @@ def test_nobody_notices_and_what_was_before_is_refused(
         print(f"\nrotation: {uploader.done} files uploaded and read back meanwhile, {len(uploader.failures)} failures")
     assert done.returncode == 0, done.stdout[-4000:]
     assert uploader.failures == []
-    after = checks.Private(hosts["art-a"].ansible.get_variables())
+    after = now()
     assert [name for name in ROTATED if before[name] == after[name]] == []
     with pytest.raises(ClientError) as caught:
         old.list_objects_v2(Bucket=BUCKET, Prefix=f"{PREFIX}/")
