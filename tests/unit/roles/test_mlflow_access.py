@@ -44,7 +44,7 @@ def _logins(tmp_path_factory: pytest.TempPathFactory, postgresql: Server) -> Ite
 def run(home: Path, url: str, *arguments: str, **variables: Any) -> Played:
     """Run the playbook with two servers in the inventory. No password is in what it says."""
     inventory = home / "hosts.yml"
-    groups = {
+    groups: dict[str, Any] = {
         name: {"hosts": {"app1": {}, "app2": {}}} for name in ("mlflow_databases", "mlflow_servers", "mlflow_edges")
     }
     given = {**RIGHT, "mlflow_access_url": url, **variables}

@@ -90,8 +90,8 @@ class Logins:
 
     def everything(self) -> dict[str, Any]:
         """All users, roles with grants, experiments and models."""
-        every = {"view_type": "ALL", "max_results": 1000}
-        questions = {
+        every: dict[str, Any] = {"view_type": "ALL", "max_results": 1000}
+        questions: dict[str, tuple[str, dict[str, Any]]] = {
             "users": ("/api/2.0/mlflow/users/list", {}),
             "roles": ("/api/3.0/mlflow/roles/list", {}),
             "experiments": ("/api/2.0/mlflow/experiments/search", every),

@@ -280,12 +280,12 @@ def test_a_grant_from_beginning_to_end(logins: Logins, whose: str) -> None:
 
 
 def test_grants_that_cannot_be(logins: Logins) -> None:
-    on = {"resource_type": "registered_model", "resource": "no-model", "permission": "READ"}
+    on: dict[str, Any] = {"resource_type": "registered_model", "resource": "no-model", "permission": "READ"}
     refused(logins, "ACCESS_ROLE_UNKNOWN", "There is no role nobodies.", "permission", role="nobodies", **on)
     refused(logins, "ACCESS_USER_UNKNOWN", "A grant: there is no user nobody.", "permission", user="nobody", **on)
     said = "There is no registered model no-model."
     refused(logins, "ACCESS_RESOURCE_UNKNOWN", said, "permission", user=ADMIN, **on)
-    workspace = {"resource_type": "workspace", "resource": "*", "permission": "USE"}
+    workspace: dict[str, Any] = {"resource_type": "workspace", "resource": "*", "permission": "USE"}
     said = "A workspace is granted to roles, and not to a user himself."
     refused(logins, "ACCESS_GRANT", said, "permission", user=ADMIN, **workspace)
     settle(logins, "role", name="readers-of-all")
@@ -344,7 +344,7 @@ def test_teams_from_beginning_to_end(logins: Logins) -> None:
 
     # Somebody gives by hand what the list does not say; and the list changes.
     for role in ("fraud", "by-hand"):
-        by_hand = {"role": role, "resource_type": "prompt", "resource": "*", "permission": "READ"}
+        by_hand: dict[str, Any] = {"role": role, "resource_type": "prompt", "resource": "*", "permission": "READ"}
         run(logins.server.url, "permission", **by_hand)
     fraud["experiments"], fraud["members"] = [], ["jule"]
     ads["grants"] = []
@@ -406,9 +406,9 @@ def test_teams_that_cannot_be(logins: Logins) -> None:
     refused(logins, "ACCESS_TEAMS", "The team x is in the list twice.", "teams", teams=[team("x"), team("x")])
     twice = [team("x", experiments=[{"name": "a"}], grants=[{**grants[0], "resource": "a"}])]
     refused(logins, "ACCESS_TEAMS", "The team x has experiment a twice.", "teams", teams=twice)
-    gone = {"teams": [team("x", ["kim"])], "users": [{"name": "kim", "state": "absent"}]}
+    gone: dict[str, Any] = {"teams": [team("x", ["kim"])], "users": [{"name": "kim", "state": "absent"}]}
     refused(logins, "ACCESS_TEAMS", "The user kim is in the team x, and shall not exist.", "teams", **gone)
-    short = {"teams": [], "users": [{"name": "kim", "password": "short"}]}
+    short: dict[str, Any] = {"teams": [], "users": [{"name": "kim", "password": "short"}]}
     refused(logins, "ACCESS_PASSWORD", "The password of the user kim has 5 characters", "teams", **short)
     prompt = {"name": "p-of-teams", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
     assert logins.admin.ask("POST", "/api/2.0/mlflow/registered-models/create", prompt)[0] == 200
@@ -434,7 +434,7 @@ def test_what_was_done_before_a_refusal_is_said(logins: Logins) -> None:
 def test_somebody_who_is_no_administrator(logins: Logins) -> None:
     user(logins, "nora")
     settle(logins, "experiment", name="n/one")
-    login = {"username": "nora", "password": WORD}
+    login: dict[str, Any] = {"username": "nora", "password": WORD}
     before = logins.everything()
     for module, options in (
         ("user", {"name": "x", "user_password": WORD}),
