@@ -82,7 +82,7 @@ def test_all_is_well(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("later", "said"),
-    [(10 * DAY, "The certificate edge ends in "), (33 * DAY, "The certificate edge ended 3 days ago.")],
+    [(10 * DAY, "The certificate edge ends in "), (34 * DAY, "The certificate edge ended 3 days ago.")],
 )
 def test_a_certificate_that_ends(folder: Path, later: int, said: str) -> None:
     (found,) = work(request(folder), say, now=NOW + later).findings
