@@ -17,8 +17,9 @@ NOW = time.time()
 DAY = 86400
 
 
-def say(_text: str, _done: int = 0, _of: int = 0) -> None:
+def say(text: str, done: int = 0, of: int = 0) -> None:
     """Nobody listens."""
+    del text, done, of
 
 
 @pytest.fixture(name="clock", autouse=True)
