@@ -382,6 +382,9 @@ def test_all_workspaces(host: Host, mlflow: Mlflow, bucket: Bucket) -> None:
     mlflow.run("two", 2, OLD, location=f"mlflow-artifacts:/{place}")
     mlflow.run("three", 3, OLD, location="mlflow-artifacts:/workspaces/teamb/3/three/artifacts")
     mlflow.run("live", 2, 0, location="mlflow-artifacts:/workspaces/teamb/2/live/artifacts")
+    # MLflow cannot read this one, and that keeps no other row.
+    mlflow.run("odd", 1, OLD)
+    mlflow.execute("UPDATE runs SET user_id = NULL WHERE run_uuid = 'odd'")
     bucket.put(
         "1/one/artifacts/a", f"{place}/a", "workspaces/teamb/3/three/artifacts/a", "workspaces/teamb/2/live/artifacts/a"
     )

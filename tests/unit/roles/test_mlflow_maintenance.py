@@ -26,9 +26,10 @@ WRITE = """
   tasks:
     - ansible.builtin.import_role: {name: mlops.mlflow.mlflow_preflight, tasks_from: choices}
     - ansible.builtin.copy:
-        content: "{{ lookup('ansible.builtin.template', role_path ~ '/templates/mlflow-maintenance.' ~ item.1 ~ '.j2', template_vars={'__mlflow_maintenance_job': item.0}) }}"
+        content: "{{ lookup('ansible.builtin.template', role_path ~ '/templates/mlflow-maintenance.' ~ item.1 ~ '.j2') }}"
         dest: "{{ out }}/mlflow-maintenance-{{ item.0.name }}.{{ item.1 }}"
         mode: "0644"
+      vars: {__mlflow_maintenance_job: "{{ item.0 }}"}
       loop: "{{ __mlflow_maintenance_jobs | product(['service', 'timer']) | list }}"
     - ansible.builtin.copy:
         content: "{{ lookup('ansible.builtin.template', role_path ~ '/templates/cron.j2') }}"

@@ -23,8 +23,9 @@ from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import Serve
 ROWS = 60_000
 
 
-def say(_text: str, _done: int = 0, _of: int = 0) -> None:
+def say(text: str, done: int = 0, of: int = 0) -> None:
     """Nobody listens."""
+    del text, done, of
 
 
 @pytest.fixture(name="name")
@@ -108,7 +109,8 @@ def test_what_lags_behind_is_vacuumed_and_what_is_mostly_air_is_built_anew(postg
 def test_a_dry_run_only_tells(postgresql: Server, name: str) -> None:
     before = size_of(postgresql, name)
     result = work(request(postgresql, name, dry_run=True), say)
-    assert result.sentence == "It would be: 1 tables vacuumed, 1 indexes built anew."
+    # How much of the index will be air, nobody knows before the table is vacuumed.
+    assert result.sentence == "It would be: 1 tables vacuumed."
     assert size_of(postgresql, name) == before
     ((vacuumed,),) = postgresql.execute(
         "SELECT last_vacuum IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'bloated'", database=name

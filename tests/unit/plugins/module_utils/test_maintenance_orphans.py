@@ -34,8 +34,9 @@ YOUNG = "4/run8/artifacts/just-written.bin"
 OURS = ".mlops-mlflow/environment"
 
 
-def say(_text: str, _done: int = 0, _of: int = 0) -> None:
+def say(text: str, done: int = 0, of: int = 0) -> None:
     """Nobody listens."""
+    del text, done, of
 
 
 @pytest.fixture(name="mlflow")
