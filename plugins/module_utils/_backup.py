@@ -21,7 +21,9 @@ MEGABYTE = 1024 * 1024
 _GOOD, _NO_BACKUPS = 0, 2
 _SEGMENT_NAME = re.compile(r"(?:^|/)([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})-[0-9a-f]{40}(?:\.[a-z0-9]+)?$")
 # A wrong passphrase turns what is read into noise, which each program calls by another name.
-_NOT_READABLE = re.compile(r"wrong password or no key found|CryptoError|cipher header|unable to decrypt|FormatError")
+_NOT_READABLE = re.compile(
+    r"wrong password or no key found|unable to flush|cipher header|unable to decrypt|FormatError"
+)
 _DAMAGE = re.compile(
     r"ChecksumError|checksum invalid: [1-9]|ciphertext verification failed|Fatal: repository contains errors|does not match id"
 )

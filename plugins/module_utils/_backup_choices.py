@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUri, ArtifactUriError, parse
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render
@@ -20,6 +22,14 @@ _BUCKET_WANTED = "Name a bucket (s3://bucket/prefix) or an absolute directory"
 
 def _within(inner: str, outer: str) -> bool:
     return (inner.rstrip("/") + "/").startswith(outer.rstrip("/") + "/")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _overlap(repository: ArtifactUri, artifacts: ArtifactUri) -> bool:
@@ -43,8 +53,12 @@ def _place_problem(choices: Mapping[str, Any]) -> str:
         return f"It is no place of its own. {_BUCKET_WANTED}, apart from those of the operating system"
     if repository.kind not in ("directory", "s3"):
         return f"Backups go to no such place. {_BUCKET_WANTED}"
-    if repository.kind == "s3" and not str(choices["endpoint"]).startswith("https://"):
-        return f"pgBackRest speaks to S3 by TLS only, and the endpoint is {choices['endpoint']}. Use one that begins with https://"
+    if repository.kind == "s3":
+        endpoint = urlsplit(str(choices["endpoint"]))
+        if endpoint.scheme != "https":
+            return f"pgBackRest speaks to S3 by TLS only, and the endpoint is {choices['endpoint']}. Use one that begins with https://"
+        if _is_address(endpoint.hostname or ""):
+            return f"pgBackRest looks for a name in the store's certificate, and the endpoint is {choices['endpoint']}. Use the store's name"
     if _overlap(repository, parse(choices["artifacts"])):
         return f"It and the artifacts ({choices['artifacts']}) lie within each other. Use another bucket, prefix or directory"
     if repository.kind == "directory":

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.mlops.mlflow.plugins.module_utils._backup_choices import problems as choice_problems
 from ansible_collections.mlops.mlflow.tests.unit.support.certificates import Authority
 from ansible_collections.mlops.mlflow.tests.unit.support.module import ids, run_module
 from ansible_collections.mlops.mlflow.tests.unit.support.peers import LOOPBACK
@@ -610,7 +611,7 @@ def test_a_bucket_keeps_all_of_it(tmp_path: Path) -> None:
             bucket = {"kind": "s3", "bucket": "bucket", "prefix": "backups/dev", "path": ""}
             choices = {
                 "mlflow_backup_repository": "s3://bucket/backups/dev",
-                "mlflow_backup_s3_endpoint_url": store.url,
+                "mlflow_backup_s3_endpoint_url": store.url.replace(LOOPBACK, "localhost"),
                 "mlflow_backup_s3_access_key_id": store.admin.id,
                 "mlflow_backup_s3_secret_access_key": store.admin.secret,
                 "mlflow_backup_s3_ca_file": str(shared / "ca.pem"),
@@ -675,23 +676,35 @@ def test_postgresql_is_told_what_the_program_expects(site: Site) -> None:
 
 
 def test_each_host_does_what_it_has(tmp_path: Path) -> None:
-    here = {
+    servers = [{"name": "app1"}, {"name": "localhost"}]
+    database = {"is_database": True, "is_server": False, "servers": servers}
+    second = {"is_database": False, "is_server": True, "servers": servers}
+    first = {**second, "servers": [{"name": "localhost"}]}
+    hosts: list[dict[str, Any]] = [
+        {"__mlflow_topology": database},
+        {"__mlflow_topology": second},
+        {"__mlflow_topology": first},
+        {"__mlflow_topology": first, "mlflow_database_uri": "postgresql://u:p@h/d"},
+    ]
+    template = tmp_path / "jobs.j2"
+    template.write_text("{{ __mlflow_backup_jobs | join(' ') }}{{ ' alone' if not __mlflow_backup_document.database }}")
+    playbook = tmp_path / "jobs.yml"
+    each = [f"lookup('ansible.builtin.template', '{template}', template_vars=hosts[{number}])" for number in range(4)]
+    playbook.write_text(PLAYBOOK.replace("EVERYTHING", f"[{', '.join(each)}]"))
+    out = tmp_path / "jobs.json"
+    given = {
         "mlflow_environment": "dev",
         "mlflow_backup_repository": "/srv/backups",
         "mlflow_backup_passphrase": PASSPHRASE,
     }
-    servers = [{"name": "app1"}, {"name": "localhost"}]
-    database = {"is_database": True, "is_server": False, "servers": servers}
-    assert render(tmp_path, **here, __mlflow_topology=database)["jobs"] == [
-        *("full", "differential", "manifest", "verify", "configuration", "watch")
+    done = play(tmp_path, playbook, "-e", json.dumps({**given, "hosts": hosts, "out": str(out)}))
+    assert done.code == 0, done.output
+    assert json.loads(out.read_text()) == [
+        "full differential manifest verify configuration watch",
+        "configuration watch alone",
+        "artifacts configuration watch alone",
+        "artifacts manifest verify configuration watch alone",
     ]
-    second = {"is_database": False, "is_server": True, "servers": servers}
-    assert render(tmp_path, **here, __mlflow_topology=second)["jobs"] == ["configuration", "watch"]
-    first = {**second, "servers": [{"name": "localhost"}]}
-    assert render(tmp_path, **here, __mlflow_topology=first)["jobs"] == ["artifacts", "configuration", "watch"]
-    theirs = render(tmp_path, **here, __mlflow_topology=first, mlflow_database_uri="postgresql://u:p@h/d")
-    assert theirs["jobs"] == ["artifacts", "manifest", "verify", "configuration", "watch"]
-    assert theirs["document"]["database"] is None
 
 
 # ----- what is refused
@@ -725,43 +738,64 @@ def test_good_choices_pass(tmp_path: Path) -> None:
     assert done.changed == 0
 
 
+CHOICES: dict[str, Any] = {
+    "repository": "s3://backups/mlflow-dev",
+    "endpoint": "https://s3.example.com",
+    "artifacts": "/srv/mlflow/artifacts",
+    "protected": ["/var/lib/postgresql"],
+    "passphrase": PASSPHRASE,
+    "recipients": ["age1" + "q" * 58, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 somebody"],
+    "due_hours": {"full": 800},
+    "jobs": ["full", "watch"],
+    "wal_warning_mb": 1024,
+    "wal_limit_mb": 0,
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"mlflow_backup_repository": ""}, "[BACKUP_PLACE] localhost: mlflow_backup_repository=. It is not set."),
+        ({"repository": ""}, "[BACKUP_PLACE] db1: mlflow_backup_repository=. It is not set."),
+        ({"repository": "backups"}, "[BACKUP_PLACE] db1: mlflow_backup_repository=backups. It is no place of its own."),
+        ({"repository": "gs://backups/mlflow"}, "Backups go to no such place."),
+        ({"repository": "/var/lib/postgresql/b"}, "It lies in /var/lib/postgresql, which is backed up itself."),
         (
-            {"mlflow_backup_repository": "backups"},
-            "[BACKUP_PLACE] localhost: mlflow_backup_repository=backups. It is no place of its own.",
-        ),
-        ({"mlflow_backup_repository": "gs://backups/mlflow"}, "Backups go to no such place."),
-        (
-            {"mlflow_backup_repository": "/var/lib/postgresql/backups"},
-            "It lies in /var/lib/postgresql, which is backed up itself.",
-        ),
-        (
-            {"mlflow_backup_repository": "/srv/mlflow/artifacts/b"},
+            {"repository": "/srv/mlflow/artifacts/b"},
             "It and the artifacts (/srv/mlflow/artifacts) lie within each other.",
         ),
-        ({"mlflow_backup_s3_endpoint_url": "http://s3.example.com"}, "pgBackRest speaks to S3 by TLS only"),
-        ({"mlflow_backup_passphrase": "tooshort"}, "[BACKUP_KEY] localhost: mlflow_backup_passphrase."),
-        ({"mlflow_backup_recipients": []}, "[BACKUP_RECIPIENTS] localhost: mlflow_backup_recipients="),
-        ({"mlflow_backup_recipients": ["AGE-SECRET-KEY-1QQ"]}, "It holds a private key, which must not be there."),
         (
-            {"mlflow_backup_due_hours": {"vull": 3}},
-            "[BACKUP_LIMIT] localhost: mlflow_backup_due_hours. There is no job vull",
+            {"artifacts": "s3://backups/mlflow-dev/a"},
+            "It and the artifacts (s3://backups/mlflow-dev/a) lie within each other.",
         ),
-        ({"mlflow_backup_wal_limit_mb": 512}, "[BACKUP_LIMIT] localhost: mlflow_backup_wal_limit_mb=512."),
-        ({"mlflow_backup_watch_schedule": "now and then"}, "[BACKUP_SCHEDULE] localhost: mlflow_backup_*_schedule."),
+        ({"endpoint": "http://s3.example.com"}, "pgBackRest speaks to S3 by TLS only"),
+        ({"endpoint": "https://192.0.2.1:8333"}, "pgBackRest looks for a name in the store's certificate"),
+        ({"passphrase": "tooshort"}, "[BACKUP_KEY] db1: mlflow_backup_passphrase."),
+        ({"recipients": []}, "[BACKUP_RECIPIENTS] db1: mlflow_backup_recipients="),
+        ({"recipients": ["AGE-SECRET-KEY-1QQ"]}, "It holds a private key, which must not be there."),
+        ({"due_hours": {"vull": 3}}, "[BACKUP_LIMIT] db1: mlflow_backup_due_hours. There is no job vull"),
+        ({"wal_limit_mb": 512}, "[BACKUP_LIMIT] db1: mlflow_backup_wal_limit_mb=512."),
     ],
 )
-def test_what_cannot_work_is_refused_in_one_sentence(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
-    done = refuse(tmp_path, **changes)
-    assert done.code != 0
-    (sentence,) = done.sentences
+def test_what_cannot_work_is_refused_in_one_sentence(changes: dict[str, Any], words: str) -> None:
+    assert choice_problems(CHOICES, "db1") == []
+    (sentence,) = choice_problems({**CHOICES, **changes}, "db1")
     assert words in sentence
     assert sentence.endswith("Nothing was changed.")
+    assert "tooshort" not in sentence
+    assert "SECRET-KEY" not in sentence
+
+
+def test_all_that_is_wrong_is_said_before_anything_is_touched(tmp_path: Path) -> None:
+    done = refuse(tmp_path, mlflow_backup_repository="backups", mlflow_backup_passphrase="tooshort")
+    assert [sentence.split(":")[0] for sentence in done.sentences] == [
+        "[BACKUP_PLACE] localhost",
+        "[BACKUP_KEY] localhost",
+    ]
+    assert done.changed == 0
     assert "tooshort" not in done.output
-    assert "SECRET-KEY" not in done.output
+    (sentence,) = refuse(tmp_path, mlflow_backup_watch_schedule="now and then").sentences
+    assert sentence.startswith("[BACKUP_SCHEDULE] localhost: mlflow_backup_*_schedule.")
+    assert "now and then" in sentence
 
 
 def test_another_archive_is_left_alone(tmp_path: Path, postgresql: Server) -> None:

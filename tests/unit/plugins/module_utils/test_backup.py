@@ -157,6 +157,7 @@ def test_a_failure_that_was_made_good_is_none() -> None:
         ("[CryptoError] unable to flush", "BACKUP_PASSPHRASE"),
         ("ERROR: [026]: [ChecksumError] on retry after 0ms", "BACKUP_DAMAGED"),
         ("Fatal: unable to open config file: dial tcp: connection refused", "BACKUP_REPOSITORY"),
+        ("[CryptoError] unable to find hostname '192.0.2.1' in certificate common name", "BACKUP_REPOSITORY"),
         ("", "BACKUP_REPOSITORY"),
     ],
 )
