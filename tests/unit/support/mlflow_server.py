@@ -23,7 +23,9 @@ from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT
 
 HOOKS = ROOT / "roles/mlflow_server/files/hooks"
 CLIENT = Path(__file__).with_name("release_client.py")
-START_SECONDS = 300  # the first start of a new environment compiles all of MLflow
+START_SECONDS = (
+    900  # the first start of a new environment compiles all of MLflow, on a machine that may do other things
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ def _hooks_as_installed(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def running_mlflow(folder: Path, environment: Mapping[str, str]) -> Iterator[MlflowServer]:
+def running_mlflow(
+    folder: Path, environment: Mapping[str, str], application: str = "mlops-none"
+) -> Iterator[MlflowServer]:
     """Start a server whose database is in `folder`; a later one with the same folder has what the earlier one had."""
     port, log = free_port(), folder / "mlflow.log"
     whole = {
@@ -78,7 +82,7 @@ def running_mlflow(folder: Path, environment: Mapping[str, str]) -> Iterator[Mlf
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["mlflow", "server", "--app-name", "mlops-none"],
+            ["mlflow", "server", "--app-name", application],
             cwd=folder,
             env=whole,
             stdin=subprocess.DEVNULL,
