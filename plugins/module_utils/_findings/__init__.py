@@ -25,6 +25,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import (
     _directory,
     _edge,
     _endpoint,
+    _gate,
     _host,
     _inventory,
     _secrets,
@@ -76,6 +77,7 @@ _REGISTRIES = (
     _transfer.REGISTERED,
     _clouds.REGISTERED,
     _edge.REGISTERED,
+    _gate.REGISTERED,
     _endpoint.REGISTERED,
 )
 REGISTERED = tuple(finding for registry in _REGISTRIES for finding in registry)
