@@ -76,7 +76,7 @@ def ask(host: Any, path: str, *headers: str) -> tuple[int, str]:
 def test_a_program_brings_a_token(hosts: Mapping[str, Any], site: Path) -> None:
     secret = (site / "machine").read_text()
     token = hosts["sso-provider"].check_output(
-        "curl --silent --insecure --user ci:%s --data grant_type=client_credentials %s | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/'",
+        'curl --silent --insecure --user ci:%s --data grant_type=client_credentials %s | sed \'s/.*"access_token":"\\([^"]*\\)".*/\\1/\'',
         secret.split()[0],
         f"{LOGIN}/token",
     )
