@@ -118,7 +118,7 @@ class Browser:
     cookies: dict[str, dict[str, http.cookies.Morsel[str]]] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
-    def ask(self, url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
+    def ask(self, url: str, method: str = "GET", body: bytes | str | None = None, **headers: str) -> Answer:
         """One request: headers with underscores for dashes."""
         parts = urllib.parse.urlsplit(url)
         assert parts.hostname
@@ -296,7 +296,7 @@ class Site:
         """Somebody who was never here."""
         return Browser(self.trust)
 
-    def ask(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
+    def ask(self, path: str, method: str = "GET", body: bytes | str | None = None, **headers: str) -> Answer:
         """A request of a program that was never here."""
         return self.browser().ask(self.url + path, method, body, **{"Accept": "*/*", **headers})
 
