@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUriError, parse
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render
+from ansible_collections.mlops.mlflow.plugins.module_utils._identity import identity_problems
 from ansible_collections.mlops.mlflow.plugins.module_utils._transfer import is_loopback, transfer_problems
 from ansible_collections.mlops.mlflow.plugins.module_utils._variables import USER_PREFIX, nearest, unknown_parts
 
@@ -130,6 +131,7 @@ def choice_problems(choices: Mapping[str, Any], unknown: Iterable[Mapping[str, s
     except ArtifactUriError as error:
         refuse("ARTIFACT_URI", "artifact_uri", str(error))
     problems += transfer_problems(choices, host)
+    problems += identity_problems(choices, host)
 
     listen = [str(address) for address in choices.get("edge_listen") or []]
     if choices.get("auth") == "none" and not (listen and all(is_loopback(address.strip("[]")) for address in listen)):

@@ -89,7 +89,7 @@ VARIABLES = (
     ),
     Case(
         "auth-unknown",
-        f"[VARIABLE_VALUE] {{name}}: mlflow_auth=ldap. It is one of basic, none. {FORM}",
+        f"[VARIABLE_VALUE] {{name}}: mlflow_auth=ldap. It is one of basic, none, oidc. {FORM}",
         {"mlflow_auth": "ldap"},
         is_choice=True,
     ),
@@ -217,6 +217,72 @@ CHOICES = (
         "[AUTH_NONE] {name}: mlflow_auth=none. Without a login the edge may listen on loopback only, and it listens on every address."
         " Set mlflow_auth to basic, or let the edge listen on loopback only. Nothing was changed.",
         {"mlflow_auth": "none"},
+    ),
+)
+
+# A login at an identity provider, as far as it is right.
+PROVIDER = {
+    "mlflow_auth": "oidc",
+    "mlflow_oidc_issuer": "https://login.example.test",
+    "mlflow_oidc_client_id": "mlflow",
+    "mlflow_oidc_client_secret": "Xk3vQ9zLr2Tn8WpB",
+    "mlflow_oidc_user_groups": ["staff"],
+}
+IDENTITY = (
+    Case(
+        "no-client-at-the-provider",
+        "[OIDC_CLIENT] {name}: mlflow_oidc_issuer and mlflow_oidc_client_id not set. Make a client at the provider and set mlflow_oidc_issuer,"
+        " mlflow_oidc_client_id and, in the vault file, mlflow_oidc_client_secret. Nothing was changed.",
+        {"mlflow_auth": "oidc", "mlflow_oidc_user_groups": ["staff"]},
+    ),
+    Case(
+        "issuer-in-clear",
+        "[OIDC_ISSUER] {name}: mlflow_oidc_issuer=http://login.example.test. It begins with https:// and names a host. Copy it from the field"
+        " issuer of the provider's .well-known/openid-configuration. Nothing was changed.",
+        {**PROVIDER, "mlflow_oidc_issuer": "http://login.example.test"},
+    ),
+    Case(
+        "everybody-of-the-provider",
+        "[OIDC_EVERYBODY] {name}: neither mlflow_oidc_user_groups nor mlflow_oidc_admin_groups is set. Set mlflow_oidc_user_groups or"
+        " mlflow_oidc_admin_groups to groups of the provider; '*' lets everybody in. Nothing was changed.",
+        {**PROVIDER, "mlflow_oidc_user_groups": []},
+    ),
+    Case(
+        "group-with-a-tab",
+        "[OIDC_NAME] {name}: mlflow_oidc_admin_groups='staff\\tadmins'. Names are not empty, begin and end without a blank, and hold nothing"
+        " invisible. Write it as the provider does, without line breaks and tabs. Nothing was changed.",
+        {**PROVIDER, "mlflow_oidc_admin_groups": ["staff\tadmins"]},
+    ),
+    Case(
+        "no-secret-of-the-client",
+        "[OIDC_CLIENT] {name}: mlflow_oidc_client_secret is not set. Make a client at the provider and keep its secret in the environment's"
+        " vault file. Nothing was changed.",
+        {**PROVIDER, "mlflow_oidc_client_secret": ""},
+        playbook="mlflow_gate/refuse",
+    ),
+    Case(
+        "sessions-of-one-edge",
+        "[GATE_SESSIONS] {name}: mlflow_gate_cache=shm with 2 edges, mlflow_gate_redis_server=. Set mlflow_gate_cache=redis and"
+        " mlflow_gate_redis_server to a Redis or Valkey that all edges reach. Nothing was changed.",
+        {**PROVIDER, "mlflow_gate_edges": ["10.0.0.5", "10.0.0.6"]},
+        playbook="mlflow_gate/refuse",
+    ),
+    Case(
+        "provider-away",
+        "[OIDC_PROVIDER] {name}: mlflow_oidc_issuer=https://127.0.0.1:9. The edge got no answer that says so: Status code was -1 and not [200]:"
+        " Request failed: <urlopen error [Errno 111] Connection refused>. From the edge, ask for"
+        " https://127.0.0.1:9/.well-known/openid-configuration; set mlflow_oidc_issuer to its field issuer, and mlflow_gate_ca_file for an"
+        " authority of your own. Nothing was changed.",
+        {**PROVIDER, "mlflow_oidc_issuer": "https://127.0.0.1:9"},
+        playbook="mlflow_gate/refuse",
+    ),
+    Case(
+        "gate-elsewhere",
+        "[GATE_URL] {name}: mlflow_edge_gate_url=http://gate.example.test/check, mlflow_edge_gate_path=/oidc/. The gate is asked at an http://"
+        " address of loopback; its paths begin with a slash and its headers have letters, digits and dashes. Run it on every edge and set"
+        " mlflow_edge_gate_url to an address such as http://127.0.0.1:4180/oauth2/auth. Nothing was changed.",
+        {**PROVIDER, "mlflow_gate_kind": "external", "mlflow_edge_gate_url": "http://gate.example.test/check"},
+        playbook="mlflow_edge/refuse",
     ),
 )
 
@@ -647,4 +713,4 @@ TEAMS = (
     ),
 )
 
-CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *LOGINS, *SIZES, *SECRETS, *CERTIFICATES, *STORES, *TEAMS)
+CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *IDENTITY, *LOGINS, *SIZES, *SECRETS, *CERTIFICATES, *STORES, *TEAMS)

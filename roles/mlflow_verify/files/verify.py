@@ -61,6 +61,8 @@ REQUEST: dict[str, Any] = {
     "url": "",  # https://mlflow.example.com[:port]
     "username": "",  # empty: the installation has no login
     "password": "",
+    "path": "",  # below the URL, where a name and a password log in
+    "strangers_only": False,  # nobody logs in by password: only what strangers see is proved
     "ca_file": "",  # trusted beside the system's authorities; ignored if it does not exist
     "address": "",  # talk to this address whatever the name resolves to
     "dns_required": True,  # False: an unresolvable name is a warning and `address` or the first edge is used
@@ -190,6 +192,9 @@ STEPS: list[tuple[str, str]] = [
     ("traces_left", "Nothing is left"),
 ]
 
+# What can be proved without any login.
+STRANGERS_STEPS = ("name", "tls", "health", "anonymous")
+
 # What nobody may reach without a login: every door that a later configuration could leave open.
 CLOSED_ROUTES: list[tuple[str, str]] = [
     ("GET", "/"),
@@ -248,6 +253,7 @@ def read_request(text: str) -> dict[str, Any]:
     if url.scheme != "https" or not url.hostname or url.path.strip("/") or url.query:
         raise ValueError(f"url={request['url']}: expected https://NAME or https://NAME:PORT.")
     request["url"] = str(request["url"]).rstrip("/")
+    request["path"] = str(request["path"]).rstrip("/")
     for key, least in (("artifact_mb", 0), ("timeout", 10), ("certificate_days", 0)):
         request[key] = int(request[key])
         if request[key] < least:
@@ -396,7 +402,7 @@ class Client:
 
     def step_anonymous(self) -> str:
         """Each door is closed for who brings no login."""
-        if not self.request["username"]:
+        if not self.request["username"] and not self.request["strangers_only"]:
             return "skipped: this installation has no login"
         open_routes = []
         for method, path in CLOSED_ROUTES:
@@ -414,7 +420,9 @@ class Client:
         if not self.request["username"]:
             return "skipped: this installation has no login"
         wrong = (str(self.request["username"]), secrets.token_urlsafe(24))
-        status, body = self.http("GET", "/api/2.0/mlflow/experiments/search?max_results=1", wrong)
+        status, body = self.http(
+            "GET", f"{self.request['path']}/api/2.0/mlflow/experiments/search?max_results=1", wrong
+        )
         raise_trouble(status, body)
         if status == 429:
             return "429: the edge refuses more failed logins from this address"
@@ -427,7 +435,9 @@ class Client:
         login = None
         if self.request["username"]:
             login = (str(self.request["username"]), str(self.request["password"]))
-        status, body = self.http("GET", "/api/2.0/mlflow/experiments/search?max_results=1", login)
+        status, body = self.http(
+            "GET", f"{self.request['path']}/api/2.0/mlflow/experiments/search?max_results=1", login
+        )
         said = body.decode("utf-8", "replace")
         if status in (401, 403, 429):
             raise StepFailure(
@@ -436,7 +446,7 @@ class Client:
         raise_trouble(status, body)
         if status != 200:
             raise StepFailure("VERIFY_NOT_READY", f"The first question to MLflow is answered with {status}.", said)
-        status, body = self.http("GET", "/version", login)
+        status, body = self.http("GET", f"{self.request['path']}/version", login)
         version = body.decode("utf-8", "replace")[:40] if status == 200 else "unknown"
         self.emit({"event": "version", "version": version})
         return f"{self.request['username'] or 'nobody needs to'}; MLflow {version}"
@@ -456,7 +466,7 @@ class Client:
         if self.request["transfer"] == "direct":
             os.environ["AWS_CA_BUNDLE"] = str(beyond)
         os.environ.update(
-            MLFLOW_TRACKING_URI=self.request["url"],
+            MLFLOW_TRACKING_URI=f"{self.request['url']}{self.request['path']}",
             MLFLOW_TRACKING_SERVER_CERT_PATH=str(bundle),
             REQUESTS_CA_BUNDLE=str(beyond),
             MLFLOW_HTTP_REQUEST_MAX_RETRIES="2",
@@ -497,7 +507,7 @@ class Client:
         """The server sends artifacts the chosen way: by what it offers, and by where it puts those of an experiment."""
         requests = importlib.import_module("requests")
         login = (self.request["username"], self.request["password"]) if self.request["username"] else None
-        url = f"{self.request['url']}/api/3.0/mlflow/server-info"
+        url = f"{self.request['url']}{self.request['path']}/api/3.0/mlflow/server-info"
         answer = requests.get(url, auth=login, timeout=30, verify=os.environ["MLFLOW_TRACKING_SERVER_CERT_PATH"])
         offers = answer.json().get("multipart_uploads_enabled") if answer.status_code == 200 else None
         chosen = self.request["transfer"]
@@ -926,6 +936,8 @@ def client_main(*, only_clean: bool) -> int:
     failed = False
     try:
         for step, _title in STEPS[:-1]:
+            if request["strangers_only"] and step not in STRANGERS_STEPS:
+                break
             emit({"event": "start", "step": step})
             start = time.monotonic()
             try:

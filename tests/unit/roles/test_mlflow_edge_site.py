@@ -44,6 +44,7 @@ USUAL: dict[str, Any] = {
     "__mlflow_edge_certificates": {"results": [{"item": EDGE, "stat": {"checksum": "c0ffee"}}]},
     "__mlflow_edge_public_files": [EDGE],
     "__mlflow_edge_limits_logins": True,
+    "__mlflow_edge_oidc": False,
     "__mlflow_edge_login_script": INTERNAL["__mlflow_edge_login_script"],
     "__mlflow_edge_access_log": INTERNAL["__mlflow_edge_access_log"],
     "__mlflow_edge_error_log": INTERNAL["__mlflow_edge_error_log"],
@@ -212,3 +213,59 @@ def test_lines_of_the_user_are_in_the_site() -> None:
     server = site(mlflow_edge_extra_config="allow 192.0.2.0/24;\nlocation /x {\n    return 204;\n}\n")
     assert said(server, "allow") == [["192.0.2.0/24"]]
     assert said(location(server, "/x"), "return") == [["204"]]
+
+
+GATE: dict[str, Any] = {
+    "__mlflow_edge_oidc": True,
+    "__mlflow_edge_accounts": False,
+    "__mlflow_edge_accounts_path": INTERNAL["__mlflow_edge_accounts_path"],
+    "__mlflow_edge_limits_logins": False,
+    "__mlflow_edge_identity_file": INTERNAL["__mlflow_edge_identity_file"],
+    "__mlflow_edge_gate": {"netloc": "127.0.0.1:4180", "path": "/oauth2/auth"},
+    "__mlflow_edge_gate_own": False,
+    "mlflow_edge_gate_user_header": "X-Auth-Request-Email",
+    "mlflow_edge_gate_groups_header": "X-Auth-Request-Groups",
+    "mlflow_edge_gate_path": "/oauth2/",
+    "mlflow_edge_gate_sign_in": "/oauth2/start?rd=",
+    "mlflow_edge_gate_sign_out": "/oauth2/sign_out",
+}
+
+
+def test_a_gate_of_somebody_elses_is_asked_in_the_same_way() -> None:
+    server = site(**GATE)
+    assert said(location(server, "/"), "auth_request") == [["/mlops/gate"]]
+    assert said(location(server, "/"), "auth_request_set") == [
+        ["$mlflow_user", "$upstream_http_x_auth_request_email"],
+        ["$mlflow_groups", "$upstream_http_x_auth_request_groups"],
+    ]
+    asked = location(server, "=", "/mlops/gate")
+    assert said(asked, "proxy_pass") == [["http://mlflow_gate/oauth2/auth"]]
+    assert said(asked, "internal") == [[]]
+    assert said(location(server, "^~", "/oauth2/"), "proxy_pass") == [["http://mlflow_gate"]]
+    assert "/oidc/" not in text(**GATE)
+    assert "/accounts/" not in text(**GATE)
+
+
+def test_with_a_gate_every_location_that_reaches_mlflow_is_known() -> None:
+    """One that is not behind the gate says nothing about who asks, or says that it is for accounts with passwords."""
+    static = {"__mlflow_edge_static_candidate": "/opt/build", "__mlflow_edge_static": {"stat": {"exists": True}}}
+    server = site(**GATE | static | {"__mlflow_edge_accounts": True})
+    keys = {
+        " ".join(inner.words[1:]): said(inner, "set")[:1]
+        for inner in server.block
+        if inner.name == "location"
+        and any(
+            "://mlflow$" in f"{words[0]}$" or "://mlflow$mlflow_accounts_uri" in words[0]
+            for words in said(inner, "proxy_pass")
+        )
+    }
+    nothing = [["$mlflow_key", ""]]
+    assert keys == {
+        "/": [],
+        "= /health": nothing,
+        "@mlflow": nothing,
+        "^~ /accounts/": [["$mlflow_key", "$mlflow_accounts_key"]],
+    }
+    sent = dict(words for words in said(server, "proxy_set_header"))
+    assert (sent["X-Proxy-Key"], sent["X-Forwarded-User"], sent["Cookie"]) == ("$mlflow_key", "$mlflow_user", "")
+    assert sent["X-Auth-Request-Email"] == ""

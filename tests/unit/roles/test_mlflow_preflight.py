@@ -61,7 +61,7 @@ def test_a_misspelt_variable_is_refused_first_and_by_a_role_that_runs_alone(tmp_
 def test_a_wrong_type_is_refused_by_the_specification(tmp_path: Path) -> None:
     played = run(tmp_path, "mlflow_preflight", *GOOD, "-e", "mlflow_auth=ldap", entry="choices")
     assert played.code != 0
-    assert "value of mlflow_auth must be one of: basic, none, got: ldap" in played.output
+    assert "value of mlflow_auth must be one of: basic, none, oidc, got: ldap" in played.output
 
 
 def test_a_value_made_of_what_only_a_role_or_a_host_knows_is_left_to_them(tmp_path: Path) -> None:
@@ -79,7 +79,8 @@ def test_a_value_made_of_what_only_a_role_or_a_host_knows_is_left_to_them(tmp_pa
     tasks = ROLE_ALONE.replace("ROLE", "mlflow_preflight").replace("ENTRY", "variables").replace("all", "localhost")
     playbook.write_text(f"{tasks}      vars: {{mlflow_preflight_group: mlflow}}\n")
     refused(
-        play(tmp_path, playbook, "-i", str(path)), "[VARIABLE_VALUE] app1: mlflow_auth=bsic. It is one of basic, none."
+        play(tmp_path, playbook, "-i", str(path)),
+        "[VARIABLE_VALUE] app1: mlflow_auth=bsic. It is one of basic, none, oidc.",
     )
 
 

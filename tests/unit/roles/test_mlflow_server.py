@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import hashlib
 import json
 import re
 import sys
@@ -195,6 +196,26 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def behind_a_gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A login at an identity provider."""
+    folder = tmp_path_factory.mktemp("gate")
+    done = render(
+        folder,
+        mlflow_auth="oidc",
+        mlflow_oidc_issuer="https://login.example.com",
+        mlflow_oidc_client_id="mlflow",
+        mlflow_oidc_user_groups=["".join(NASTY).strip()],
+        mlflow_oidc_admin_groups=["admins"],
+        mlflow_oidc_group_roles={"größe": ["readers"]},
+        mlflow_oidc_password_accounts=["nightly"],
+        mlflow_identity_key="identity" + "".join(NASTY),
+        mlflow_server_job_execution=True,
+    )
+    assert done.code == 0, done.output
+    return folder
+
+
 def environment_of(folder: Path, name: str = "server.env.j2") -> dict[str, str]:
     return systemd_reads((folder / name).read_text())
 
@@ -219,6 +240,36 @@ def test_passwords_survive_uris_ini_files_and_environment_files(rendered: Path) 
         assert (url.drivername, url.username, url.database) == ("postgresql+psycopg2", user, database)
         assert url.password == INPUT[f"mlflow_database_{password}_password"]
         assert (url.host, dict(url.query)) == (None, {"host": "/run/postgresql", "port": "5432"})
+
+
+def test_behind_a_gate_the_server_knows_who_is_who(behind_a_gate: Path) -> None:
+    environment = environment_of(behind_a_gate)
+    key = INPUT["mlflow_flask_secret_key"].replace("flask", "identity", 1)
+    assert environment["MLOPS_IDENTITY_KEY"] == key
+    assert environment["MLOPS_IDENTITY_ACCOUNTS_KEY"] == hashlib.sha256(f"accounts {key}".encode()).hexdigest()
+    assert json.loads(environment["MLOPS_IDENTITY"]) == {
+        "accounts": ["nightly"],
+        "reserved": ["admin", "nightly"],
+        "admin_groups": ["admins"],
+        "group_roles": {"größe": ["readers"]},
+        "separator": "\t",
+        "seconds": 30,
+    }
+    assert environment["_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"]
+    parser = configparser.ConfigParser()
+    parser.read(behind_a_gate / "auth.ini.j2")
+    assert parser["mlflow"]["authorization_function"] == "mlops_mlflow_hooks.identity:authenticate"
+    unit = (behind_a_gate / "mlflow-server@.service.j2").read_text()
+    assert "mlflow server --app-name mlops-oidc\n" in unit
+    assert "LoadCredential=auth.ini:" in unit
+    assert json.loads((behind_a_gate / "request.json").read_text())["admin"]["username"] == "admin"
+
+
+def test_without_a_gate_nothing_is_said_about_it(rendered: Path) -> None:
+    assert not [name for name in environment_of(rendered) if name.startswith("MLOPS_IDENTITY")]
+    parser = configparser.ConfigParser()
+    parser.read(rendered / "auth.ini.j2")
+    assert parser["mlflow"]["authorization_function"] == "mlflow.server.auth:authenticate_request_basic_auth"
 
 
 def test_a_remote_database_is_checked_against_its_certificate(apart: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy
 
-from mlops_mlflow_hooks import artifacts
+from mlops_mlflow_hooks import artifacts, identity
 from mlops_mlflow_hooks._reliance import Unsupported, relied_on
 from mlops_mlflow_hooks.readiness import Server
 
@@ -23,6 +23,13 @@ def basic() -> Server:
         _read_one(auth.store.engine, "users")
 
     return _server(application, users)
+
+
+def oidc() -> Server:
+    """Serve those whom the gate of the edge let in, with MLflow's own users and permissions."""
+    server = basic()
+    identity.ready()
+    return server
 
 
 def none() -> Server:

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Before a server starts: its databases answer and have the schema of this release.
+"""Before a server starts: its databases answer and have the schema of this release, and it knows who is who.
 
 MLflow itself retries a wrong password ten times over 100 seconds, and its workers are then restarted for ever.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import sqlalchemy
 
+from mlops_mlflow_hooks import identity
 from mlops_mlflow_hooks.database import auth_uri_of, engine_for, look, sentence, where
 from mlops_mlflow_hooks.schema import Schema, Schemas, State, classify, refusal
 
@@ -38,12 +39,24 @@ def problem(uri: str, schema: Schema, mlflow: str, patience: float = PATIENCE_SE
     return None if state is State.CURRENT else refusal(state, found, schema, mlflow)
 
 
+def identity_problem(environment: Mapping[str, str]) -> str | None:
+    """Return why a server behind a gate would not know who comes, or None. Its workers would be restarted for ever."""
+    if identity.RULES not in environment:
+        return None
+    try:
+        identity.Rules.read(environment)
+    except SystemExit as ended:
+        return str(ended.code).removeprefix("mlops: ")
+    return None
+
+
 def problems(environment: Mapping[str, str]) -> list[str]:
     """Look at every database that the environment of a server names."""
     schemas = Schemas.load()
     found = [problem(environment["MLFLOW_BACKEND_STORE_URI"], schemas.tracking, schemas.mlflow)]
     if path := environment.get("MLFLOW_AUTH_CONFIG_PATH"):
         found.append(problem(auth_uri_of(Path(path)), schemas.auth, schemas.mlflow))
+    found.append(identity_problem(environment))
     return [entry for entry in found if entry]
 
 

@@ -1,0 +1,74 @@
+# Copyright (c) 2026 the mlops.mlflow maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wrong with the login at an identity provider, and with the gate that asks it."""
+
+from __future__ import annotations
+
+from ansible_collections.mlops.mlflow.plugins.module_utils._findings._shape import CRITICAL, Finding
+
+REGISTERED = (
+    Finding(
+        "OIDC_CLIENT",
+        CRITICAL,
+        "The gate has no client at the identity provider",
+        "Issuer, client and secret are the provider's to give; nothing can guess them.",
+        "Make a client at the provider and set mlflow_oidc_issuer, mlflow_oidc_client_id and, in the vault file, mlflow_oidc_client_secret.",
+    ),
+    Finding(
+        "OIDC_ISSUER",
+        CRITICAL,
+        "The issuer is not an address of an identity provider",
+        "An issuer is compared letter by letter with what tokens say, and is reached by TLS only.",
+        "Copy it from the field issuer of the provider's .well-known/openid-configuration.",
+    ),
+    Finding(
+        "OIDC_EVERYBODY",
+        CRITICAL,
+        "Nobody said who may enter",
+        "Without a group, everybody who has an account at the provider would be let in.",
+        "Set mlflow_oidc_user_groups or mlflow_oidc_admin_groups to groups of the provider; '*' lets everybody in.",
+    ),
+    Finding(
+        "OIDC_NAME",
+        CRITICAL,
+        "A claim, group, scope or account has a name that cannot be",
+        "It would mean something else in a header or in the gate's configuration.",
+        "Write it as the provider does, without line breaks and tabs.",
+    ),
+    Finding(
+        "OIDC_PROVIDER",
+        CRITICAL,
+        "The identity provider does not answer as one",
+        "It is down, the edge has no way to it, its certificate is not trusted there, or the issuer is another than it says of itself.",
+        "From the edge, ask the provider for .well-known/openid-configuration; set mlflow_oidc_issuer to its field issuer, and "
+        "mlflow_gate_ca_file for an authority of your own.",
+    ),
+    Finding(
+        "GATE_URL",
+        CRITICAL,
+        "The gate is not on the edge itself",
+        "Sessions and tokens would cross the network in clear, and whoever can answer in the gate's place can be anybody.",
+        "Run it on every edge and set mlflow_edge_gate_url to an address such as http://127.0.0.1:4180/oauth2/auth.",
+    ),
+    Finding(
+        "GATE_SESSIONS",
+        CRITICAL,
+        "Sessions would be known to one edge only",
+        "With several edges a browser would be sent to the provider again and again, and a logout would end one session of several.",
+        "Set mlflow_gate_cache to redis and mlflow_gate_redis_server to a Redis or Valkey that all edges reach.",
+    ),
+    Finding(
+        "GATE_CONFIGURATION",
+        CRITICAL,
+        "Apache does not accept the gate's configuration",
+        "A value that it cannot take, or a module that Debian's package does not have.",
+        "Correct the variable that is named; the gate goes on with the configuration it had.",
+    ),
+    Finding(
+        "GATE_NOT_READY",
+        CRITICAL,
+        "The gate does not do its work",
+        "It cannot take its port, or it cannot reach the identity provider.",
+        "Read journalctl -u mlflow-gate on the edge.",
+    ),
+)
