@@ -140,6 +140,26 @@ def test_the_audit_says_which_objects_belong_to_nothing(audit: Any, store: Calla
     assert {"key": "nobody", "objects": 1, "bytes": 1234} in told["audit"]["orphans"]["items"]
 
 
+def test_no_server_is_switched_unless_all_of_them_can_use_the_directory(
+    hosts: Mapping[str, Any], slots: Callable[[str], tuple[str, int]], playbook: Any
+) -> None:
+    """The second server has another directory at that path: the first one, which could, stays as it is."""
+    before = {name: slots(name) for name in SERVERS}
+    hosts["art-store"].run_expect(
+        [0], "install --directory --owner=share --group=share /srv/other /srv/other/artifacts"
+    )
+    options = hosts["art-b"].check_output(f"findmnt --fstab --noheadings --output=OPTIONS {SHARED}")
+    hosts["art-b"].run_expect([0], f"umount {SHARED}")
+    hosts["art-b"].run_expect([0], f"mount -t fuse.sshfs -o {options} share@store.artifacts.test:/srv/other {SHARED}")
+    try:
+        done = playbook("site", "-e", json.dumps(CHOICES))
+        assert done.returncode == 2, done.stdout[-3000:]
+        assert f"[DIRECTORY_NOT_SHARED] art-b: {DIRECTORY}" in done.stdout
+        assert {name: slots(name) for name in SERVERS} == before
+    finally:
+        hosts["art-b"].run_expect([0], f"umount --lazy {SHARED} && mount {SHARED}")
+
+
 def test_everything_moves_to_the_directory_that_the_servers_share(
     hosts: Mapping[str, Any], edge: checks.Edge, client: Any, playbook: Any, written: dict[str, Any]
 ) -> None:
