@@ -235,7 +235,10 @@ class Host:
         variables = {"HOME": str(self.state), "GOMAXPROCS": str(self.config["processes"])}
         if files["environment_file"]:
             lines = Path(files["environment_file"]).read_text(encoding="utf-8").splitlines()
-            variables.update(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+            for line in lines:
+                if "=" in line and not line.startswith("#"):
+                    name, _equals, value = line.partition("=")
+                    variables[name] = value
         end = time.monotonic() + (seconds or self.limit)
         while True:
             done = run(["restic", *options, *arguments], max(end - time.monotonic(), 1.0), variables=variables)

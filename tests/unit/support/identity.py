@@ -429,7 +429,15 @@ def running_edge(folder: Path, authority: Authority, values: Mapping[str, Any]) 
             lua=debian() / "usr/share/lua/5.1",
         )
     )
-    command: list[str | Path] = [debian() / "usr/sbin/nginx", "-e", folder / "nginx.log", "-p", folder, "-c", folder / "nginx.conf"]
+    command: list[str | Path] = [
+        debian() / "usr/sbin/nginx",
+        "-e",
+        folder / "nginx.log",
+        "-p",
+        folder,
+        "-c",
+        folder / "nginx.conf",
+    ]
     with running(command, _listens(values["mlflow_edge_https_port"]), folder / "nginx-start.log", env=libraries()):
         yield
 
