@@ -213,7 +213,7 @@ def test_a_killed_program_is_found(tmp_path: Path) -> None:
         "name": "expiry",
         "enabled": True,
         "due_seconds": 9,
-        "since": 0,
+        "since": started,
         "last": {},
         "started": started,
         "active": False,
