@@ -16,6 +16,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
+            "account_problems": _contract.account_problems,
             "choice_problems": _contract.choice_problems,
             "host_problems": _contract.host_problems,
             "host_warnings": _contract.host_warnings,

@@ -16,6 +16,8 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._variables import USE
 
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]*")
 _SYSTEM_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+# Users and groups have numbers below this one, which means "leave it as it is" to the kernel.
+_NUMBERS = 2**32 - 1
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 # Directories that belong to the system: a role that owns one of them would change its owner and mode.
 _SYSTEM_DIRECTORIES = frozenset(
@@ -105,6 +107,15 @@ def choice_problems(choices: Mapping[str, Any], unknown: Iterable[Mapping[str, s
                 name,
                 "It is lower-case letters, digits, dashes and underscores, at most 32, beginning with a letter, and never root",
                 "Use a name such as mlflow",
+            )
+    for name, of in (("uid", "user"), ("gid", "group")):
+        number = choices.get(name)
+        if number is not None and not 1 <= int(number) < _NUMBERS:
+            refuse(
+                "CHOICE_USER",
+                name,
+                f"It is a number from 1 to {_NUMBERS - 1}",
+                f"Use a number that no {of} has, such as 20001, or leave it out",
             )
 
     for name in ("install_dir", "config_dir"):
@@ -259,6 +270,34 @@ def _ports(concerns: Iterable[str], ports: Mapping[str, Sequence[int | str]]) ->
     return {int(port): _OURS[concern] for concern in concerns for port in ports[concern]}
 
 
+def account_problems(accounts: Mapping[str, Any], wanted: Mapping[str, Any], host: str) -> list[str]:
+    """Return a sentence for each number that MLflow's user or group cannot get on this host.
+
+    One that exists is not renumbered: usermod refuses while it has processes, and its files would keep the number of before.
+
+    Args:
+        accounts: By `user` and `group` a dictionary of `number` and `holder`, as `_host.accounts` returns it.
+        wanted: `user` and `group`, and `uid` and `gid`, None where the host may choose.
+        host: The host's name.
+    """
+    problems = []
+    for kind, name in (("user", "uid"), ("group", "gid")):
+        number, holder = accounts[kind]["number"], accounts[kind]["holder"]
+        if wanted[name] is None or int(wanted[name]) == number or (number is None and not holder):
+            continue
+        variable = f"mlflow_{name}"
+        if holder:
+            limit = f"That number belongs to the {kind} {holder} of this host"
+            fix = f"Choose a number that no {kind} has on any server, or leave {variable} out"
+        else:
+            limit = (
+                f"The {kind} {wanted[kind]} exists on this host with the number {number}, and its files know it by that"
+            )
+            fix = f"Set {variable}={number}, or change the number while MLflow is stopped, as docs/how-to/share-a-directory.md shows"
+        problems.append(render("HOST_ACCOUNT", host=host, variable=variable, value=wanted[name], limit=limit, fix=fix))
+    return problems
+
+
 def host_problems(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str) -> list[str]:
     """Return a sentence for each reason why this host cannot carry what is wanted of it."""
     problems: list[str] = []
@@ -321,6 +360,10 @@ def host_problems(info: Mapping[str, Any], wanted: Mapping[str, Any], host: str)
             wanted["artifact_uri"],
             f"There are {wanted['server_count']} servers, and on this host that directory is on a local disk ({kind or 'unknown'})",
         )
+
+    # Nobody but the role mlflow_server makes the user and the group.
+    if "server" in concerns:
+        problems += account_problems(info["accounts"], wanted, host)
 
     ports = _ports(concerns, wanted["ports"])
     said: set[tuple[int, str]] = set()

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import platform
 import pwd
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,31 @@ def addresses(name: str) -> list[str]:
         return []
 
 
+def _entry(database: Callable[[Any], Any], key: str | int | None) -> Any:
+    """Return the line of a database of accounts; None if there is none, or nothing was asked."""
+    try:
+        return None if key is None else database(key)
+    # Of a number that no account can have.
+    except (KeyError, OverflowError):
+        return None
+
+
+def accounts(*, user: str, group: str, uid: int | None, gid: int | None) -> dict[str, dict[str, Any]]:
+    """Return the number that the user and the group have, if they exist, and who has the one that they are to have.
+
+    The same look-ups as those of useradd and groupadd, so accounts of a directory service count.
+    """
+    named, numbered = _entry(pwd.getpwnam, user), _entry(pwd.getpwuid, uid)
+    group_named, group_numbered = _entry(grp.getgrnam, group), _entry(grp.getgrgid, gid)
+    return {
+        "user": {"number": named.pw_uid if named else None, "holder": numbered.pw_name if numbered else ""},
+        "group": {
+            "number": group_named.gr_gid if group_named else None,
+            "holder": group_numbered.gr_name if group_numbered else "",
+        },
+    }
+
+
 def look(
     *,
     install_dir: str,
@@ -155,6 +181,10 @@ def look(
     ports: Iterable[int],
     paths: Iterable[str],
     controller_time: float,
+    user: str = "",
+    group: str = "",
+    uid: int | None = None,
+    gid: int | None = None,
 ) -> dict[str, Any]:
     """Return all that a preflight asks of a host, in one look."""
     offset = time.time() - controller_time
@@ -163,6 +193,7 @@ def look(
     mounts = _read("/proc/mounts")
     releases = Path(install_dir) / "releases"
     return {
+        "accounts": accounts(user=user, group=group, uid=uid, gid=gid),
         "addresses": addresses(domain) if domain else [],
         "architecture": platform.machine(),
         "clock_offset": offset,

@@ -20,6 +20,10 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "paths": {"type": "list", "elements": "path", "default": []},
             "controller_time": {"type": "float", "default": 0.0},
+            "user": {"type": "str", "default": ""},
+            "group": {"type": "str", "default": ""},
+            "uid": {"type": "int"},
+            "gid": {"type": "int"},
         },
         supports_check_mode=True,
     )

@@ -207,6 +207,12 @@ CHOICES = (
         {"mlflow_user": "root"},
     ),
     Case(
+        "number-of-root",
+        "[CHOICE_USER] {name}: mlflow_uid=0. It is a number from 1 to 4294967294. Use a number that no user has, such as 20001, or leave it"
+        " out. Nothing was changed.",
+        {"mlflow_uid": 0},
+    ),
+    Case(
         "open-to-the-world",
         "[AUTH_NONE] {name}: mlflow_auth=none. Without a login the edge may listen on loopback only, and it listens on every address."
         " Set mlflow_auth to basic, or let the edge listen on loopback only. Nothing was changed.",
@@ -290,6 +296,21 @@ SIZES = (
         "[CHOICE_PORT] {name}: mlflow_server_port_a=5002, mlflow_server_port_b=5002. Each slot has a port of its own from 1024 to"
         " 65535, other than 443 and 5432. Set them to other ports. Nothing was changed.",
         {"mlflow_server_port_a": 5002},
+        playbook="mlflow_server/plan",
+    ),
+    # Debian's own accounts stand for those that are there already.
+    Case(
+        "user-with-another-number",
+        "[HOST_ACCOUNT] {name}: mlflow_uid=20001. The user daemon exists on this host with the number 1, and its files know it by that."
+        " Set mlflow_uid=1, or change the number while MLflow is stopped, as docs/how-to/share-a-directory.md shows. Nothing was changed.",
+        {"mlflow_user": "daemon", "mlflow_uid": 20001},
+        playbook="mlflow_server/plan",
+    ),
+    Case(
+        "group-with-the-number-of-another",
+        "[HOST_ACCOUNT] {name}: mlflow_gid=1. That number belongs to the group daemon of this host. Choose a number that no group has on"
+        " any server, or leave mlflow_gid out. Nothing was changed.",
+        {"mlflow_group": "mlops-nobody", "mlflow_gid": 1},
         playbook="mlflow_server/plan",
     ),
     Case(

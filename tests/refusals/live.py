@@ -130,6 +130,12 @@ HOST = Run(
             {"mlflow_https_port": 8443},
         ),
         Case(
+            "number-of-somebody-else",
+            "[HOST_ACCOUNT] {name}: mlflow_uid=1. That number belongs to the user daemon of this host. Choose a number that no user has on"
+            " any server, or leave mlflow_uid out. Nothing was changed.",
+            {"mlflow_uid": 1},
+        ),
+        Case(
             "clock-behind",
             "[HOST_CLOCK] {name}: the clock is 3 h behind the controller's. mlflow_preflight_clock_tolerance=30 s. Synchronise the clocks"
             " of host and controller (for example with chrony or systemd-timesyncd). Nothing was changed.",

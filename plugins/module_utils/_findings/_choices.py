@@ -52,9 +52,9 @@ REGISTERED = (
     Finding(
         "CHOICE_USER",
         CRITICAL,
-        "The name of a user or group cannot be used",
+        "The name or number of a user or group cannot be used",
         "Basic authentication ends a user name at its first colon; Debian has rules for names of its users; and a server is never root.",
-        "Choose another name.",
+        "Choose another one.",
     ),
     Finding(
         "CHOICE_PATH",

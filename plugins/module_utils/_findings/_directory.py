@@ -61,6 +61,6 @@ REGISTERED = (
         CRITICAL,
         "MLflow's user has another number on another server",
         "A shared directory knows users by their numbers: what one server writes the other may neither read nor change.",
-        "Set mlflow_uid and mlflow_gid to the same numbers for all servers, and give the directory to them once (chown -R).",
+        "Set mlflow_uid and mlflow_gid to the same numbers for all servers, and change what exists as docs/how-to/share-a-directory.md shows.",
     ),
 )

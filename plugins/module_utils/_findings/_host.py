@@ -78,6 +78,13 @@ REGISTERED = (
         "Mount the same network directory there on every server, or set mlflow_artifact_uri to a bucket.",
     ),
     Finding(
+        "HOST_ACCOUNT",
+        CRITICAL,
+        "MLflow's user or group cannot get its number",
+        "mlflow_uid or mlflow_gid is not the number that the user or group has on the host already, or it is somebody else's there.",
+        "Set it to the number that is there, choose one that is free, or change it as docs/how-to/share-a-directory.md shows.",
+    ),
+    Finding(
         "HOST_PORT_IN_USE",
         CRITICAL,
         "Another program listens on a port of the installation",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._contract import (
+    account_problems,
     choice_problems,
     host_problems,
     host_warnings,
@@ -24,6 +25,8 @@ CHOICES: dict[str, Any] = {
     "admin_username": "admin",
     "user": "mlflow",
     "group": "mlflow",
+    "uid": None,
+    "gid": None,
     "artifact_uri": "/srv/mlflow/artifacts",
     "install_dir": "/opt/mlflow",
     "config_dir": "/etc/mlflow",
@@ -37,6 +40,7 @@ def choices(**changes: Any) -> list[str]:
 
 def test_good_choices_pass() -> None:
     assert choices() == []
+    assert choices(uid=1, gid="4294967294") == []
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,12 @@ def test_good_choices_pass() -> None:
         ({"domain": "mlflow.example.com/mlflow"}, "[CHOICE_DOMAIN]"),
         ({"domain": "10.0.0.1"}, "[CHOICE_DOMAIN]"),
         ({"domain": "mlflow..example.com"}, "[CHOICE_DOMAIN]"),
+        (
+            {"uid": -1},
+            "[CHOICE_USER] app1: mlflow_uid=-1. It is a number from 1 to 4294967294. Use a number that no user",
+        ),
+        ({"uid": 0}, "[CHOICE_USER] app1: mlflow_uid=0."),
+        ({"gid": "4294967295"}, "[CHOICE_USER] app1: mlflow_gid=4294967295. It is a number from 1 to 4294967294."),
         ({"https_port": 0}, "[CHOICE_PORT] app1: mlflow_https_port=0. Ports go from 1 to 65535."),
         ({"https_port": "65536"}, "[CHOICE_PORT]"),
         ({"https_port": 5432}, "[CHOICE_PORT] app1: mlflow_https_port=5432. 5001, 5002 and 5432 belong to"),
@@ -168,6 +178,7 @@ INFO: dict[str, Any] = {
     "os_version": "13",
     "python": "3.13",
     "python_apt": True,
+    "accounts": {"user": {"number": 997, "holder": ""}, "group": {"number": 996, "holder": ""}},
     "releases": [],
 }
 PORTS = {"server": [5001, 5002], "database": [5432], "edge": [80, 443]}
@@ -184,6 +195,9 @@ WANTED: dict[str, Any] = {
     "install_dir": "/opt/mlflow",
     "config_dir": "/etc/mlflow",
     "user": "mlflow",
+    "group": "mlflow",
+    "uid": None,
+    "gid": None,
     "server_count": 1,
     "check_mode": False,
     "debug_secrets": False,
@@ -281,6 +295,77 @@ def test_a_host_that_cannot_work_is_refused(info: dict[str, Any], wanted: dict[s
 )
 def test_what_is_ours_or_none_of_our_business_passes(info: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert host_problems({**INFO, **info}, {**WANTED, **wanted}, "app1") == []
+
+
+NUMBERED = {"user": "mlflow", "group": "trackers", "uid": None, "gid": None}
+
+
+@pytest.mark.parametrize(
+    ("user", "group", "wanted", "sentences"),
+    [
+        # It exists with another number, which it keeps.
+        (
+            (997, ""),
+            (996, ""),
+            {"uid": "20001"},
+            [
+                (
+                    "[HOST_ACCOUNT] app1: mlflow_uid=20001. The user mlflow exists on this host with the number 997, and its files know it"
+                    " by that. Set mlflow_uid=997, or change the number while MLflow is stopped, as docs/how-to/share-a-directory.md shows."
+                    " Nothing was changed."
+                )
+            ],
+        ),
+        # Nobody is there yet, and somebody else has the number: useradd would fail after groupadd.
+        (
+            (None, ""),
+            (None, "backup"),
+            {"uid": 20001, "gid": 34},
+            [
+                (
+                    "[HOST_ACCOUNT] app1: mlflow_gid=34. That number belongs to the group backup of this host. Choose a number that no group"
+                    " has on any server, or leave mlflow_gid out. Nothing was changed."
+                )
+            ],
+        ),
+        # Both: to say its own number would be no help to one who cannot get the other.
+        (
+            (997, "daemon"),
+            (996, ""),
+            {"uid": 1, "gid": 20001},
+            [
+                (
+                    "[HOST_ACCOUNT] app1: mlflow_uid=1. That number belongs to the user daemon of this host. Choose a number that no user"
+                    " has on any server, or leave mlflow_uid out. Nothing was changed."
+                ),
+                (
+                    "[HOST_ACCOUNT] app1: mlflow_gid=20001. The group trackers exists on this host with the number 996, and its files know it"
+                    " by that. Set mlflow_gid=996, or change the number while MLflow is stopped, as docs/how-to/share-a-directory.md shows."
+                    " Nothing was changed."
+                ),
+            ],
+        ),
+        # What is as it should be, also under a second name; what is to come; and what the host may choose.
+        ((20001, "mlflow"), (20002, "other-name"), {"uid": 20001, "gid": "20002"}, []),
+        ((None, ""), (None, ""), {"uid": 20001, "gid": 20001}, []),
+        ((997, ""), (None, ""), {}, []),
+    ],
+)
+def test_nobody_is_renumbered_in_passing(
+    user: tuple[int | None, str], group: tuple[int | None, str], wanted: dict[str, Any], sentences: list[str]
+) -> None:
+    found = {
+        kind: {"number": number, "holder": holder} for kind, (number, holder) in (("user", user), ("group", group))
+    }
+    assert account_problems(found, {**NUMBERED, **wanted}, "app1") == sentences
+
+
+def test_only_a_server_has_the_user() -> None:
+    wanted = {**WANTED, "uid": 20001}
+    assert [said.split(".", maxsplit=1)[0] for said in host_problems(INFO, wanted, "app1")] == [
+        "[HOST_ACCOUNT] app1: mlflow_uid=20001"
+    ]
+    assert host_problems(INFO, {**wanted, "concerns": ["database", "edge"]}, "app1") == []
 
 
 def test_every_problem_is_said_at_once() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import socket
 import time
 from pathlib import Path
@@ -50,6 +52,20 @@ def test_a_listener_of_this_process_is_named() -> None:
         found = _host.listeners([port])
     assert [(entry["port"], entry["pid"]) for entry in found] == [(port, os.getpid())]
     assert found[0]["process"] == Path(f"/proc/{os.getpid()}/comm").read_text().strip()
+
+
+def test_the_accounts_of_this_machine_are_known() -> None:
+    me, mine = pwd.getpwuid(os.getuid()), grp.getgrgid(os.getgid())
+    first = {"user": {"number": me.pw_uid, "holder": ""}, "group": {"number": mine.gr_gid, "holder": ""}}
+    assert _host.accounts(user=me.pw_name, group=mine.gr_name, uid=None, gid=None) == first
+    second = {"user": {"number": None, "holder": me.pw_name}, "group": {"number": None, "holder": mine.gr_name}}
+    assert _host.accounts(user="", group="mlops-nobody", uid=me.pw_uid, gid=mine.gr_gid) == second
+
+
+@pytest.mark.parametrize("number", [-2, -1, 4242424242, 2**32 - 1, 2**32, 2**70])
+def test_a_number_that_nobody_has_is_nobodys(number: int) -> None:
+    nobody = {"number": None, "holder": ""}
+    assert _host.accounts(user="", group="", uid=number, gid=number) == {"user": nobody, "group": nobody}
 
 
 def test_a_look_never_fails(tmp_path: Path) -> None:
