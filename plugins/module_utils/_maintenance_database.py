@@ -9,6 +9,7 @@ gives up when it would have to wait longer than the limit.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -89,7 +90,7 @@ class Index:
 
 def bloat_percent(density: float) -> int:
     """How much smaller an index would be if it were new, from how full its leaves are. An index that was never filled says NaN."""
-    return max(0, round(100 * (1 - density / _FULL))) if density == density else 0
+    return 0 if math.isnan(density) else max(0, round(100 * (1 - density / _FULL)))
 
 
 class Database:

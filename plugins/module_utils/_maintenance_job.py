@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_objects import words
 from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance import BAD_INPUT, OUTCOMES, stamp
@@ -130,7 +130,7 @@ def run(
         if done and done != of and now - spoken < _PROGRESS_SECONDS:
             return
         spoken = now
-        print(hidden(f"{text} ({done} of {of})" if of else text), flush=True)
+        _line(hidden(f"{text} ({done} of {of})" if of else text))
         notes.progress(started, hidden(text), done, of)
 
     notes.begin(started)
@@ -144,12 +144,19 @@ def run(
     except JobError as error:
         result = Result(str(error))
     except Exception as error:  # whatever it is, the result says so
-        print(hidden(traceback.format_exc()), file=sys.stderr)
+        _line(hidden(traceback.format_exc()), sys.stderr)
         result = Result(f"It broke off: {type(error).__name__}: {words(error)}.")
     clean = Result(hidden(result.sentence), hidden(result.details), hidden(result.findings))
     notes.end(_told(name, host, started, outcome, clean, dry_run=bool(request.get("dry_run"))))
-    print(clean.sentence, flush=True)
+    _line(clean.sentence)
     return OUTCOMES[outcome]
+
+
+def _line(text: str, stream: TextIO | None = None) -> None:
+    """A line for the journal, at once."""
+    out = stream or sys.stdout
+    out.write(f"{text}\n")
+    out.flush()
 
 
 def _told(
@@ -175,7 +182,7 @@ def _told(
 def refused(name: str, host: str, notes: Notes, sentence: str) -> int:
     """Note that a run could not even begin, for what it was told makes no sense."""
     notes.end(_told(name, host, time.time(), "failed", Result(sentence)))
-    print(sentence, file=sys.stderr)
+    _line(sentence, sys.stderr)
     return BAD_INPUT
 
 

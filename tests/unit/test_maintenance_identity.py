@@ -158,14 +158,16 @@ def place(tmp_path: Path, seaweedfs: Store) -> Iterator[Place]:
             name: stack.enter_context(artifacts_server(tmp_path / name, seaweedfs, keys[name])) for name in IDENTITIES
         }
         said = run_mlflow(tmp_path, "-c", MAKE, f"sqlite:///{tmp_path}/mlflow.db", *RUNS)
-        runs: dict[str, str] = next(json.loads(line) for line in said.splitlines() if line.startswith("{"))
+        (ids,) = [line for line in said.splitlines() if line.startswith("{")]
+        runs: dict[str, str] = json.loads(ids)
         made = Place(tmp_path, seaweedfs, runs, servers)
-        with contextlib.closing(sqlite3.connect(made.database)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(made.database)) as connection:
             for name, seconds in RUNS.items():
                 seaweedfs.put(f"{PREFIX}/1/{runs[name]}/artifacts/a b+ü.bin", b"x", bucket=BUCKET)
                 if seconds is not None:
                     deleted = int((time.time() - seconds) * 1000)
                     connection.execute("UPDATE runs SET deleted_time = ? WHERE run_uuid = ?", (deleted, runs[name]))
+            connection.commit()
         for name, url in servers.items():
             wait_for(url, tmp_path / name / "log")
         yield made

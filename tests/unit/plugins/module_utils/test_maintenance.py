@@ -142,7 +142,12 @@ def test_the_specification_says_the_same_defaults() -> None:
     for name, given in _maintenance.DEFAULTS.items():
         said = options[f"mlflow_maintenance_{name}"]["options"]
         assert {key: option["default"] for key, option in said.items()} == given
-    numbers = {key for given in _maintenance.DEFAULTS.values() for key, value in given.items() if type(value) is int}
+    numbers = {
+        key
+        for given in _maintenance.DEFAULTS.values()
+        for key, value in given.items()
+        if isinstance(value, int) and not isinstance(value, bool)
+    }
     assert numbers == set(_maintenance._LEAST), "each number has a least"
     assert set(options["mlflow_maintenance_run"]["choices"]) == set(_maintenance.JOBS)
 

@@ -501,7 +501,9 @@ def test_a_token_is_sent_in_place_of_a_login() -> None:
 
 
 def test_a_failed_module_says_its_sentence(logins: Logins) -> None:
-    answer = run_module("mlflow_role", url=logins.server.url, host="app1", name="x", username=ADMIN, password="wrong")
+    login = {"url": logins.server.url, "username": ADMIN, "password": "wrong"}
+    role: dict[str, Any] = {"host": "app1", "name": "x", **login}
+    answer = run_module("mlflow_role", **role)
     assert answer["failed"] is True
     assert answer["msg"].startswith("[ENDPOINT_LOGIN] app1: ")
     assert answer["msg"].endswith("Nothing was changed.")
