@@ -203,9 +203,7 @@ def test_the_disk_of_uploads_is_full(
     tell: Callable[[str, Writer], Outcome],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Runs are logged as before, but for one that comes in the moment of a refusal; an upload through that server is refused, one through
-    the other is stored.
-    """
+    """Runs are logged as before; an upload through that server is refused, one through the other is stored."""
 
     def uploads(count: int) -> list[int]:
         paths = [f"/api/2.0/mlflow-artifacts/artifacts/full/{number}.bin" for number in range(count)]
@@ -220,10 +218,9 @@ def test_the_disk_of_uploads_is_full(
     outcome = tell("disk of a server full", writer)
     with capsys.disabled():
         print(f"uploads meanwhile: {meanwhile}, afterwards: {afterwards}")
-    # 502: the server answered and hung up while the edge was still sending. The edge may have given that connection to a log-batch by then.
+    assert outcome.failures == ()
+    # 502: the server answered and hung up while the edge was still sending.
     assert {200} < set(meanwhile) <= {200, 500, 502}
-    assert {one.said.rpartition(" ")[2] for one in outcome.failures} <= {"502"}, outcome
-    assert len(outcome.failures) <= sum(status != 200 for status in meanwhile), outcome
     assert set(afterwards) == {200}
 
 
