@@ -219,8 +219,7 @@ def test_the_disk_of_uploads_is_full(
     with capsys.disabled():
         print(f"uploads meanwhile: {meanwhile}, afterwards: {afterwards}")
     assert outcome.failures == ()
-    # 502: the server answered and hung up while the edge was still sending.
-    assert {200} < set(meanwhile) <= {200, 500, 502}
+    assert set(meanwhile) == {200, 500}
     assert set(afterwards) == {200}
 
 

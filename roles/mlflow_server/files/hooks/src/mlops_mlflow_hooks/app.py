@@ -11,6 +11,7 @@ import sqlalchemy
 
 from mlops_mlflow_hooks import artifacts, identity
 from mlops_mlflow_hooks._reliance import Unsupported, relied_on
+from mlops_mlflow_hooks.answered import Answered
 from mlops_mlflow_hooks.readiness import Server
 
 
@@ -60,7 +61,7 @@ def _server(application: Any, users: Any = None) -> Server:
         _read_one(handlers._get_tracking_store().engine, "experiments")
 
     checks = {"tracking": tracking} if users is None else {"tracking": tracking, "auth": users}
-    return Server(application, _threads(), checks)
+    return Server(Answered(application), _threads(), checks)
 
 
 def _threads() -> int:
