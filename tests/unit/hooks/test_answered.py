@@ -41,7 +41,8 @@ def test_an_error_that_was_answered_goes_to_the_log(caplog: pytest.LogCaptureFix
         assert sent_before_the_error(START, PART, END) == [START, PART, END]
     (told,) = caplog.records
     assert told.getMessage() == "PUT /file ended with an error that was answered:"
-    assert told.exc_info is not None and "No space left on device" in str(told.exc_info[1])
+    assert told.exc_info is not None
+    assert "No space left on device" in str(told.exc_info[1])
 
 
 @pytest.mark.parametrize("messages", [(), (START,), (START, PART)], ids=["nothing", "headers", "a part"])
