@@ -2,7 +2,7 @@
 
 make bench                      all goals, seven rounds (about 25 minutes)
 make bench ARGS="--quick"       three short rounds, and the committed results stay as they are
-make bench ARGS="--only P1 P3"  some of the goals; prints the tables only
+make bench ARGS="--only P1 P3"  some of the goals; prints the tables only, with --write they take the place of the committed ones
 make bench ARGS="--render"      renew page and picture from the committed results, without measuring
 """
 
@@ -104,7 +104,7 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=int, default=180, help="begin no further goal after so many minutes")
     parser.add_argument("--keep", action="store_true", help="the host stays up afterwards: tools/hosts down bench-a")
-    parser.add_argument("--write", action="store_true", help="renew the page even after --quick")
+    parser.add_argument("--write", action="store_true", help="renew the page even after --quick or --only")
     parser.add_argument("--folder", type=Path, required=True, help="where inventory and log are meanwhile")
     parser.add_argument("--render", action="store_true", help="do not measure, only renew page and picture")
     options = parser.parse_args()
@@ -128,7 +128,8 @@ def main() -> int:
                 say(f"The log of the failed run: {host.log.rename(host.folder.with_suffix('.log'))}")
             host.down()
     print(report.render(results))
-    if not options.only and (options.write or not options.quick):
+    if options.write or not (options.quick or options.only):
+        results = load_results().with_goals_of(results) if options.only else results
         RESULTS.write_text(json.dumps(results.to_json(), indent=1) + "\n", encoding="utf-8")
         write(results)
         say(f"Renewed {RESULTS.relative_to(ROOT)}, {PAGE.relative_to(ROOT)} and {PICTURE.relative_to(ROOT)}")

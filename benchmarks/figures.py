@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -106,6 +106,7 @@ class Results:
     missing: list[str]  # goals that could not be measured
     figures: list[Figure]
     loads: list[Load]
+    renewed: dict[str, str] = field(default_factory=dict)  # goals of a later run, and what is to be said of that run
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Results:
@@ -122,7 +123,19 @@ class Results:
         """As results.json keeps it."""
         return asdict(self)
 
+    def with_goals_of(self, later: Results) -> Results:
+        """These results, with the goals that a later run measured instead of the own ones; the page says which."""
+        goals = sorted({figure.goal for figure in later.figures})
+        said = f"{later.date} at revision `{later.revision}`, {later.rounds} rounds, load average before {later.load_before:.2f}"
+        measured = {(load.load, load.variant) for load in later.loads}
+        return replace(
+            self,
+            figures=[*(figure for figure in self.figures if figure.goal not in goals), *later.figures],
+            loads=[*(load for load in self.loads if (load.load, load.variant) not in measured), *later.loads],
+            renewed={**self.renewed, **dict.fromkeys(goals, said)},
+        )
+
     @property
     def noisy(self) -> bool:
-        """Others used so much of the machine that small differences say nothing."""
+        """Others used so much of the machine that small differences say nothing. ValueError if nobody looked."""
         return Spread.of(self.other).median > 0.1 or Spread.of(self.steal).median > 0.02

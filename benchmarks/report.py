@@ -54,28 +54,36 @@ def load_row(load: Load) -> str:
 
 def render(results: Results) -> str:
     """All that is generated, without the markers."""
-    other, steal = Spread.of(results.other), Spread.of(results.steal)
     method = (
         f"Measured {results.date} at revision `{results.revision}`, MLflow {results.mlflow}: {results.machine}. "
         f"{results.rounds} rounds{' (`--quick`)' if results.quick else ''}, every variant once a round in random order, the others stopped "
         "meanwhile. Values are medians [lowest-highest] of the rounds, ratios are ours / other within a round."
     )
-    noise = (
-        f"Noise: load average before the first round {number(results.load_before)}; while a variant was measured, everything else took "
-        f"{number(100 * other.median)} % [{number(100 * other.low)}-{number(100 * other.high)}] of the CPUs and {number(100 * steal.median)} % "
-        f"[{number(100 * steal.low)}-{number(100 * steal.high)}] were stolen by other guests of the hardware. {NOISY if results.noisy else QUIET}"
-    )
+    noise = f"Noise: load average before the first round {number(results.load_before)}"
+    # T1 alone tells nothing about the others: its client and its store are what else runs.
+    if results.other:
+        other, steal = Spread.of(results.other), Spread.of(results.steal)
+        noise += (
+            f"; while a variant was measured, everything else took "
+            f"{number(100 * other.median)} % [{number(100 * other.low)}-{number(100 * other.high)}] of the CPUs and {number(100 * steal.median)} % "
+            f"[{number(100 * steal.low)}-{number(100 * steal.high)}] were stolen by other guests of the hardware. "
+            f"{NOISY if results.noisy else QUIET}"
+        )
+    else:
+        noise += "."
     if results.restarted:
         noise += f" {results.restarted} measurements were repeated since a worker was replaced meanwhile."
     if results.missing:
         noise += (
             f" Not measured, since a variant did not answer or the time given was over: {', '.join(results.missing)}."
         )
+    renewed = [f"{goal} was measured {said}." for goal, said in sorted(results.renewed.items())]
     lines = [
         method,
         "",
         noise,
         "",
+        *([" ".join(renewed), ""] if renewed else []),
         "![How many times better than the alternative](performance.svg)",
         "",
         "| Goal | Figure | Ours | Against | Ratio | Wanted | |",

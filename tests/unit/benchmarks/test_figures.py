@@ -143,6 +143,28 @@ def test_results_survive_their_file() -> None:
     assert Results.from_json(results().to_json()) == results()
 
 
+def test_goals_of_a_later_run_take_the_place_of_the_earlier_ones() -> None:
+    """The rest stays, and the page says which is of when."""
+    faster = replace(SLOW, ours=[60.0])
+    load = Load("mix", "ours", [9.0], [9.0], [9.0], [9.0], 0)
+    later = results(
+        date="2026-02-03 04:05 UTC",
+        revision="def5678",
+        figures=[faster],
+        loads=[load],
+        other=[],
+        steal=[],
+        load_before=0.25,
+    )
+    merged = results().with_goals_of(later)
+    assert merged.figures == [FAST, SMALL, CLEAN, faster]
+    assert merged.loads == [load]
+    assert (merged.date, merged.revision) == ("2026-01-02 03:04 UTC", "abc1234")
+    said = "P2 was measured 2026-02-03 04:05 UTC at revision `def5678`, 3 rounds, load average before 0.25."
+    assert said in report.render(merged)
+    assert "Noise: load average before the first round 0.25." in report.render(later)
+
+
 def test_the_committed_page_is_what_the_committed_results_say() -> None:
     """Without results the page says so."""
     page = PAGE.read_text(encoding="utf-8")
