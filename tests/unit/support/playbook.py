@@ -42,6 +42,8 @@ def environment(home: Path) -> dict[str, str]:
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
         "ANSIBLE_CONFIG": str(settings),
         "ANSIBLE_HOME": str(home),
+        # As on hosts, Debian's own: what else there is on a machine of developers may not even run.
+        "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
         "ANSIBLE_LOCALHOST_WARNING": "0",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
         "ANSIBLE_NOCOLOR": "1",
