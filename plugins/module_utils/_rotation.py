@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render, report
 
-STORAGE, DATABASE, SESSION = "storage", "database", "session"
+STORAGE, MAINTENANCE, DATABASE, SESSION = "storage", "maintenance", "database", "session"
 # Of the steps these two are nobody's work here: the servers are to be restarted, and nothing is left to do.
 SWITCH, DONE = "switch", "done"
 
@@ -34,10 +34,17 @@ class Step:
     seconds: int = 0
     finding: str = ""
     problem: str = ""
+    fix: str = ""
 
 
-def _refuse(finding: str, problem: str) -> Step:
-    return Step("refuse", finding=finding, problem=problem)
+def _refuse(finding: str, problem: str, fix: str = "") -> Step:
+    return Step("refuse", finding=finding, problem=problem, fix=fix)
+
+
+_LATE = (
+    "Run the playbook again when the run has ended. If it says so again, mlflow_maintenance_access_key_id names that key: remove it from "
+    "the inventory. The credential from before stays valid until then"
+)
 
 
 def storage(
@@ -46,17 +53,19 @@ def storage(
     key_id: str,
     keys: Iterable[Mapping[str, Any]],
     in_use: Iterable[str] | None,
+    jobs: Iterable[Mapping[str, Any]] = (),
     now: float,
     overlap: int,
     wait: int,
 ) -> Step:
-    """Return the next step with the access keys of the store's user.
+    """Return the next step with the access keys of one of the store's users, be it the servers' or maintenance's.
 
     Args:
         journal: `old`, the key that is to go; `switched` and `deactivated`, when that was; empty when nothing has begun.
         key_id: the key that the file of secrets holds.
         keys: the user's keys in the store, each with `id` and `active`.
-        in_use: the keys with which servers run; none given before they were restarted.
+        in_use: the keys with which servers run, as far as they are this user's; none given before they were restarted.
+        jobs: jobs of maintenance, each with `name` and the `key_id` that it has. They may be another user's: what counts is the old key.
         now: the time, in seconds.
         overlap: how long the old key stays valid after the switch, for URLs that were signed with it.
         wait: how long it stays deactivated before it is deleted, so that it can be brought back.
@@ -80,6 +89,8 @@ def storage(
         return Step(SWITCH)
     if strangers := sorted(set(in_use) - {key_id}):
         return _refuse("CREDENTIAL_IN_USE", f"servers run with {', '.join(strangers)}, and the new key is {key_id}")
+    if late := sorted({str(job["name"]) for job in jobs if job["key_id"] == old}):
+        return _refuse("CREDENTIAL_IN_USE", f"{', '.join(late)} still uses {old}, and the new key is {key_id}", _LATE)
     if old not in active:
         return Step("end")
     if active[old]:
@@ -136,13 +147,20 @@ def session(*, journal: Mapping[str, Any], key: str, in_use: Iterable[str] | Non
     return Step("end")
 
 
-_STEPS: Mapping[str, Callable[..., Step]] = {STORAGE: storage, DATABASE: database, SESSION: session}
+_STEPS: Mapping[str, Callable[..., Step]] = {
+    STORAGE: storage,
+    MAINTENANCE: storage,
+    DATABASE: database,
+    SESSION: session,
+}
 
 
 def rotation_step(kind: str, seen: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Return the next step of one kind as a dictionary; `refusal` is the sentence if nothing can be done."""
     step = _STEPS[kind](**seen)
-    refusal = render(step.finding, host=host, variable=step.problem, promise=False) if step.finding else ""
+    refusal = (
+        render(step.finding, host=host, variable=step.problem, fix=step.fix, promise=False) if step.finding else ""
+    )
     return {**asdict(step), "refusal": refusal}
 
 

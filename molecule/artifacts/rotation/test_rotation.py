@@ -16,6 +16,7 @@ ROTATED = (
     "mlflow_artifact_store_access_key_id",
     "mlflow_artifact_store_secret_access_key",
     "mlflow_artifact_store_maintenance_access_key_id",
+    "mlflow_artifact_store_maintenance_secret_access_key",
     "mlflow_flask_secret_key",
     "mlflow_database_server_a_password",
     "mlflow_database_server_b_password",
@@ -32,8 +33,9 @@ def test_nobody_notices_and_what_was_before_is_refused(
 ) -> None:
     """One playbook, while files are uploaded and read back."""
     before = now()
-    old = store("")
-    old.list_objects_v2(Bucket=BUCKET, Prefix=f"{PREFIX}/")
+    old = {identity: store(identity) for identity in ("", "maintenance")}
+    for client in old.values():
+        client.list_objects_v2(Bucket=BUCKET, Prefix=f"{PREFIX}/")
     with Uploader(edge) as uploader:
         uploader.wait_for(10)
         done = playbook("rotate_credentials")
@@ -44,10 +46,11 @@ def test_nobody_notices_and_what_was_before_is_refused(
     assert uploader.failures == []
     after = now()
     assert [name for name in ROTATED if before[name] == after[name]] == []
-    with pytest.raises(ClientError) as caught:
-        old.list_objects_v2(Bucket=BUCKET, Prefix=f"{PREFIX}/")
-    assert caught.value.response["Error"]["Code"] == "InvalidAccessKeyId"
-    assert store("").list_objects_v2(Bucket=BUCKET, Prefix=f"{PREFIX}/", MaxKeys=1)["KeyCount"] == 1
+    for identity, client in old.items():
+        with pytest.raises(ClientError) as caught:
+            client.list_objects_v2(Bucket=BUCKET, Prefix=f"{PREFIX}/")
+        assert caught.value.response["Error"]["Code"] == "InvalidAccessKeyId"
+        assert store(identity).list_objects_v2(Bucket=BUCKET, Prefix=f"{PREFIX}/", MaxKeys=1)["KeyCount"] == 1
     for login in ("a", "b"):
         role, password = f"mlflow_server_{login}", str(before[f"mlflow_database_server_{login}_password"])
         tried = checks.as_login(hosts["art-a"], role, password, "mlflow", "SELECT 1")

@@ -33,14 +33,22 @@ REGISTERED = (
         CRITICAL,
         "The user of the access key does not exist",
         "The name was mistyped, or it is a user of another store or account than the one that was asked.",
-        "Set mlflow_rotation_storage_user to the user's name as the store calls it.",
+        "Set mlflow_rotation_storage_user, or mlflow_rotation_maintenance_user for the key of maintenance, to the user's name as the store calls it.",
     ),
     Finding(
         "CREDENTIAL_KEY",
         CRITICAL,
         "The access key is not an active one of its user",
         "It was deleted or deactivated, or it belongs to another user.",
-        "Correct mlflow_rotation_storage_user, or the keys in the file of secrets.",
+        "Correct mlflow_rotation_storage_user (for the key of maintenance mlflow_rotation_maintenance_user), or the keys in the file of secrets.",
+    ),
+    Finding(
+        "CREDENTIAL_SHARED",
+        CRITICAL,
+        "Servers and maintenance share a user of the store",
+        "The access keys of both are the same, or belong to one user; while one of them is replaced, the other would be taken for a lost one.",
+        "Give maintenance a user of its own (mlflow_rotation_maintenance_user), and its key to "
+        "mlflow_artifact_store_maintenance_access_key_id with its secret.",
     ),
     Finding(
         "CREDENTIAL_SECOND_KEY",
@@ -81,8 +89,8 @@ REGISTERED = (
     Finding(
         "CREDENTIAL_IN_USE",
         CRITICAL,
-        "A server does not run with the new credential",
-        "It was left out, or something on it sets another value, such as mlflow_server_extra_env.",
+        "A server or a job does not run with the new credential",
+        "It was left out, something on it sets another value, such as mlflow_server_extra_env, or the job began before.",
         "Remove what sets the other value and run the playbook again. The credential from before stays valid until then.",
     ),
 )

@@ -54,11 +54,13 @@ class Storage(World):
     keys: dict[str, bool] = field(default_factory=lambda: {"first": True})
     file: str = "first"
     servers: list[str] = field(default_factory=lambda: ["first", "first"])
+    job: str = "first"
     clock: float = 1_000_000
     made: Iterator[int] = field(default_factory=lambda: itertools.count(2))
 
     def check(self) -> None:
-        assert all(self.keys.get(key) for key in self.servers), (self.changes, self.keys, self.servers)
+        asked = [*self.servers, self.job]
+        assert all(self.keys.get(key) for key in asked), (self.changes, self.keys, asked)
 
     def step(self, in_use: list[str] | None) -> _rotation.Step:
         return _rotation.storage(
@@ -66,6 +68,7 @@ class Storage(World):
             key_id=self.file,
             keys=[{"id": name, "active": active} for name, active in self.keys.items()],
             in_use=in_use,
+            jobs=[{"name": "gc", "key_id": self.job}],
             now=self.clock,
             overlap=self.overlap,
             wait=300,
@@ -73,9 +76,11 @@ class Storage(World):
 
     def run(self) -> None:
         self._until("switch", lambda: None)
-        for number in range(2):
+        for number in range(len(self.servers)):
             self.servers[number] = self.file
             self.change("switch")
+        self.job = self.file
+        self.change("tell")
         self._until("done", lambda: self.servers)
 
     def _until(self, last: str, in_use: Callable[[], list[str] | None]) -> None:
@@ -188,7 +193,8 @@ def ended_well(world: World) -> None:
     if isinstance(world, Storage):
         assert world.file != "first"
         assert world.keys == {world.file: True}, world.changes
-        assert world.servers == [world.file] * 2
+        assert set(world.servers) <= {world.file}
+        assert world.job == world.file
     elif isinstance(world, Database):
         assert world.known == world.file
         assert 0 not in world.known.values(), "a password from before still opens the database"
@@ -197,7 +203,12 @@ def ended_well(world: World) -> None:
         assert world.servers == ["second"] * 2
 
 
-WORLDS: list[Callable[[], World]] = [Storage, lambda: Storage(overlap=600), Database, Session]
+def by_jobs_only() -> Storage:
+    """The key of maintenance: no server has it."""
+    return Storage(servers=[])
+
+
+WORLDS: list[Callable[[], World]] = [Storage, lambda: Storage(overlap=600), by_jobs_only, Database, Session]
 
 
 @pytest.mark.parametrize("make", WORLDS)
@@ -279,6 +290,25 @@ def test_what_cannot_go_on_is_said(seen: dict[str, Any], sentence: str) -> None:
     assert step["name"] == "refuse"
     assert step["refusal"].startswith(sentence)
     assert "Nothing was changed" not in step["refusal"]
+
+
+def test_a_job_with_the_old_key_ends_nothing_and_one_with_another_identity_is_nobodys_business() -> None:
+    seen = {
+        "journal": {"old": "zero"},
+        "key_id": "one",
+        "keys": [{"id": "one", "active": True}, {"id": "zero", "active": True}],
+        "in_use": [],
+        "now": 1,
+        "overlap": 0,
+        "wait": 0,
+    }
+    jobs = [{"name": name, "key_id": key} for name, key in (("orphans", "zero"), ("gc", "other"), ("gc", "zero"))]
+    said = _rotation.rotation_step("maintenance", {**seen, "jobs": jobs}, "app1")["refusal"]
+    assert said.startswith(
+        "[CREDENTIAL_IN_USE] app1: gc, orphans still uses zero, and the new key is one. Run the playbook again"
+    )
+    assert said.endswith("The credential from before stays valid until then.")
+    assert _rotation.rotation_step("maintenance", {**seen, "jobs": jobs[1:2]}, "app1")["name"] == "deactivate"
 
 
 def test_a_server_that_logs_in_as_before_ends_nothing() -> None:
