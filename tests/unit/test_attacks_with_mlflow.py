@@ -665,7 +665,7 @@ def test_no_route_is_reached_by_a_path_that_only_seems_to_be_open(whole: Whole, 
     for back in ("/health", "/static-files/no-such-file", "/accounts/health"):
         headers = {"Authorization": basic("admin", "wrong")} if back.startswith("/accounts") else {}
         written = functools.partial(lambda back, route: f"{route.path}{'/..' * route.path.count('/')}{back}", back)
-        for route, answer in ask_all(whole, routes, headers, written).items():
+        for route, answer in ask_all(whole, list({one.path: one for one in routes}.values()), headers, written).items():
             assert answer.body in ("OK", "") or answer.status in (400, 401, 404, 405, 429), (route, answer)
 
 
@@ -734,8 +734,12 @@ def test_open_routes_do_not_vouch_for_a_password(whole: Whole, path: str) -> Non
 
 
 def test_who_begins_logins_in_numbers_is_slowed_down(whole: Whole) -> None:
-    statuses = [whole.site.ask("/oidc/callback?code=x&state=y").status for _number in range(120)]
-    assert 429 in statuses
+    # At once on one connection: faster than the limit also where the machine is slow.
+    begins = f"GET /oidc/callback?code=x&state=y HTTP/1.1\r\nHost: {whole.netloc}\r\n\r\n"
+    last = begins.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+    statuses = whole.raw(begins * 400, last)
+    assert len(statuses) == 401
+    assert set(statuses) == {400, 429}
 
 
 def test_nothing_of_all_that_is_in_the_logs(whole: Whole) -> None:
