@@ -154,7 +154,8 @@ def provider_problems(said: Mapping[str, Any], choices: Mapping[str, Any], host:
     error = str(_dictionary(token.get("json")).get("error") or "")
     # A client that is known is refused for the code. Some call one with a wrong secret unauthorized, which with another status it may be
     # for the kind of login alone.
-    if error == "invalid_client" or (error == "unauthorized_client" and token.get("status") == 401):
+    unknown = error == "invalid_client" or (error == "unauthorized_client" and token.get("status") == 401)
+    if unknown:
         problems.append(
             render(
                 "OIDC_SECRET",
@@ -170,7 +171,7 @@ def provider_problems(said: Mapping[str, Any], choices: Mapping[str, Any], host:
         refused = "answers 400 to a login that would come back to"
     elif location.startswith(f"{callback}?") and (wrong := parse_qs(urlsplit(location).query).get("error")):
         refused = f"refuses with {wrong[0][:100]} a login that would come back to"
-    if refused and not problems:
+    if refused and not unknown:
         problems.append(
             render(
                 "OIDC_LOGIN",
