@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import email.utils
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render
 
@@ -15,6 +16,8 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._findings import rend
 _CLAIM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 EVERYBODY = "*"
+# What tokens tolerate of a wrong clock differs; with this much less than a short-lived one is left nobody notices.
+CLOCK_SECONDS = 120
 
 
 def issuer_problem(issuer: str) -> str:
@@ -102,6 +105,9 @@ def identity_problems(choices: Mapping[str, Any], host: str) -> list[str]:
                 repr(value),
                 "Names are not empty, begin and end without a blank, and hold nothing invisible",
             )
+    for group, roles in (choices.get("oidc_group_roles") or {}).items():
+        if not roles:
+            refuse("OIDC_ROLES", "oidc_group_roles", group, "It has an empty list of roles")
     for value in [str(one) for one in choices.get("oidc_password_accounts") or []]:
         if ":" in value:
             refuse(
@@ -123,3 +129,87 @@ def identity_problems(choices: Mapping[str, Any], host: str) -> list[str]:
     if not client.isprintable() or client != client.strip():
         refuse("OIDC_NAME", "oidc_client_id", repr(client), "It has no blank at its ends and nothing invisible")
     return problems
+
+
+def provider_problems(said: Mapping[str, Any], choices: Mapping[str, Any], host: str) -> list[str]:
+    """Return a sentence for what a provider's answers say against this client; none for an answer that says nothing of the kind.
+
+    `said` holds `date` (the header) and `now` (seconds, of the host that asked), `token` (the answer to a code that nobody has) and `begun`
+    (the answer to the beginning of a login), each with status, json or location as far as there are any. `choices` holds issuer, client,
+    callback and scopes.
+    """
+    issuer = choices.get("issuer")
+    problems = []
+    apart = _apart(str(said.get("date") or ""), said.get("now"))
+    if abs(apart) > CLOCK_SECONDS:
+        problems.append(
+            render(
+                "OIDC_CLOCK",
+                host=host,
+                variable=f"this host's clock is {abs(apart)} seconds {'ahead of' if apart > 0 else 'behind'} that of {issuer}",
+                limit=f"They may be {CLOCK_SECONDS} seconds apart",
+            )
+        )
+    token = said.get("token") or {}
+    error = str(_dictionary(token.get("json")).get("error") or "")
+    # A client that is known is refused for the code. Some call one with a wrong secret unauthorized, which with another status it may be
+    # for the kind of login alone.
+    unknown = error == "invalid_client" or (error == "unauthorized_client" and token.get("status") == 401)
+    if unknown:
+        problems.append(
+            render(
+                "OIDC_SECRET",
+                host=host,
+                variable=f"{issuer} refuses mlflow_oidc_client_id={choices.get('client')} with mlflow_oidc_client_secret ({error})",
+            )
+        )
+    begun = said.get("begun") or {}
+    location = str(begun.get("location") or "")
+    callback = str(choices.get("callback") or "")
+    refused = ""
+    if begun.get("status") == 400:
+        refused = "answers 400 to a login that would come back to"
+    elif location.startswith(f"{callback}?") and (wrong := parse_qs(urlsplit(location).query).get("error")):
+        refused = f"refuses with {wrong[0][:100]} a login that would come back to"
+    if refused and not unknown:
+        problems.append(
+            render(
+                "OIDC_LOGIN",
+                host=host,
+                variable=f"{issuer} {refused} {callback}, with mlflow_oidc_client_id={choices.get('client')} and "
+                f"mlflow_oidc_scopes={' '.join(choices.get('scopes') or [])}",
+            )
+        )
+    return problems
+
+
+def provider_warnings(metadata: Any, choices: Mapping[str, Any], host: str) -> list[str]:
+    """Return a sentence if the provider, by what it says about itself, would name groups to who asks for a scope that is not asked for.
+
+    `choices` holds issuer, scopes, and the name of the claim (groups_claim).
+    """
+    claim, scopes = choices.get("groups_claim"), choices.get("scopes") or []
+    offered = _dictionary(metadata).get("scopes_supported")
+    if not isinstance(offered, list) or claim not in offered or claim in scopes:
+        return []
+    return [
+        render(
+            "OIDC_GROUPS",
+            host=host,
+            variable="mlflow_oidc_scopes",
+            value=" ".join(map(str, scopes)),
+            limit=f"{choices.get('issuer')} has a scope {claim}, which is not among them",
+        )
+    ]
+
+
+def _dictionary(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _apart(date: str, now: Any) -> int:
+    """Return by how many seconds `now` is later than the date of an answer; none if there is no date."""
+    try:
+        return round(float(now) - email.utils.parsedate_to_datetime(date).timestamp())
+    except (TypeError, ValueError):
+        return 0

@@ -120,6 +120,10 @@ def wrong_values(values: Mapping[str, Any], options: Mapping[str, Mapping[str, A
     return wrong
 
 
+# Servers and edges know each other, and edges know each other's sessions, by these.
+SHARED_SECRETS = ("identity_key", "gate_crypto_passphrase")
+
+
 def variable_problems(
     hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str], specs: Iterable[Mapping[str, Any]]
 ) -> list[str]:
@@ -127,7 +131,7 @@ def variable_problems(
 
     A value that cannot be computed on the controller, such as one made from a host's facts, is left to the roles.
     """
-    specs = list(specs)
+    specs, hosts = list(specs), list(hosts)
     options, known = options_of(specs), known_variables(specs)
     said: dict[tuple[str, str, str, str], list[str]] = {}
     for host in hosts:
@@ -139,10 +143,26 @@ def variable_problems(
             fix = f"Did you mean {entry['nearest']}?" if entry["nearest"] else ""
             parts = (f"{entry['name']}={entry['value']}", f"{entry['limit']}. {fix}".strip())
             said.setdefault(("VARIABLE_VALUE", *parts, ""), []).append(host)
+    for name in SHARED_SECRETS:
+        if different := _different(name, hostvars, hosts):
+            said[("OIDC_KEYS", f"mlflow_{name} differs", "", "")] = different
     return [
         render(finding, host=", ".join(hosts_of), variable=variable, limit=limit, fix=fix)
         for (finding, variable, limit, fix), hosts_of in said.items()
     ]
+
+
+def _different(name: str, hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]) -> list[str]:
+    """List the hosts with a login at an identity provider if not all of them have the same value."""
+    found = {}
+    for host in hosts:
+        values = _computable(
+            hostvars[host], [one for one in ("mlflow_auth", f"mlflow_{name}") if one in hostvars[host]]
+        )
+        # One that has none may need none; if it does, its role says so.
+        if values.get("mlflow_auth") == "oidc" and values.get(f"mlflow_{name}"):
+            found[host] = str(values[f"mlflow_{name}"])
+    return sorted(found) if len(set(found.values())) > 1 else []
 
 
 def unknown_parts(entry: Mapping[str, str]) -> tuple[str, str, str]:

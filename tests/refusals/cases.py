@@ -242,6 +242,49 @@ IDENTITY = (
         {**PROVIDER, "mlflow_oidc_issuer": "http://login.example.test"},
     ),
     Case(
+        "issuer-with-too-much",
+        "[OIDC_ISSUER] {name}: mlflow_oidc_issuer=https://login.example.test/.well-known/openid-configuration. The part from /.well-known on"
+        " does not belong to it. Copy it from the field issuer of the provider's .well-known/openid-configuration. Nothing was changed.",
+        {**PROVIDER, "mlflow_oidc_issuer": "https://login.example.test/.well-known/openid-configuration"},
+    ),
+    Case(
+        "gate-misspelt",
+        "[VARIABLE_VALUE] {name}: mlflow_gate_kind=externel. It is one of mod_auth_openidc, external. Did you mean external?"
+        f" {FORM}",
+        {**PROVIDER, "mlflow_gate_kind": "externel"},
+        is_choice=True,
+    ),
+    Case(
+        "client-with-a-blank",
+        "[OIDC_NAME] {name}: mlflow_oidc_client_id='mlflow '. It has no blank at its ends and nothing invisible. Write it as the provider"
+        " does, without line breaks and tabs. Nothing was changed.",
+        {**PROVIDER, "mlflow_oidc_client_id": "mlflow "},
+    ),
+    Case(
+        "scopes-without-openid",
+        "[OIDC_NAME] {name}: mlflow_oidc_scopes=['profile', 'email']. Without openid among them nobody is named. Add openid. Nothing was"
+        " changed.",
+        {**PROVIDER, "mlflow_oidc_scopes": ["profile", "email"]},
+    ),
+    Case(
+        "claim-with-a-quote",
+        '[OIDC_NAME] {name}: mlflow_oidc_groups_claim=groups". It has letters, digits, dots, dashes, colons and slashes. Write it as the'
+        " provider does, without line breaks and tabs. Nothing was changed.",
+        {**PROVIDER, "mlflow_oidc_groups_claim": 'groups"'},
+    ),
+    Case(
+        "everybody-an-administrator",
+        "[OIDC_EVERYBODY] {name}: mlflow_oidc_admin_groups=['*']. Everybody would be an administrator. Name the groups of administrators."
+        " Nothing was changed.",
+        {**PROVIDER, "mlflow_oidc_admin_groups": ["*"]},
+    ),
+    Case(
+        "account-with-a-colon",
+        "[OIDC_NAME] {name}: mlflow_oidc_password_accounts=night:ly. A login ends at its first colon. Use an account without a colon. Nothing"
+        " was changed.",
+        {**PROVIDER, "mlflow_oidc_password_accounts": ["night:ly"]},
+    ),
+    Case(
         "everybody-of-the-provider",
         "[OIDC_EVERYBODY] {name}: neither mlflow_oidc_user_groups nor mlflow_oidc_admin_groups is set. Set mlflow_oidc_user_groups or"
         " mlflow_oidc_admin_groups to groups of the provider; '*' lets everybody in. Nothing was changed.",
@@ -252,6 +295,12 @@ IDENTITY = (
         "[OIDC_NAME] {name}: mlflow_oidc_admin_groups='staff\\tadmins'. Names are not empty, begin and end without a blank, and hold nothing"
         " invisible. Write it as the provider does, without line breaks and tabs. Nothing was changed.",
         {**PROVIDER, "mlflow_oidc_admin_groups": ["staff\tadmins"]},
+    ),
+    Case(
+        "group-without-a-role",
+        "[OIDC_ROLES] {name}: mlflow_oidc_group_roles=staff. It has an empty list of roles. Name a role, or remove the group from"
+        " mlflow_oidc_group_roles. Nothing was changed.",
+        {**PROVIDER, "mlflow_oidc_group_roles": {"staff": []}},
     ),
     Case(
         "no-secret-of-the-client",

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.mlops.mlflow.plugins.module_utils._findings._shape import CRITICAL, Finding
+from ansible_collections.mlops.mlflow.plugins.module_utils._findings._shape import CRITICAL, WARNING, Finding
 
 REGISTERED = (
     Finding(
@@ -70,5 +70,47 @@ REGISTERED = (
         "The gate does not do its work",
         "It cannot take its port, or it cannot reach the identity provider.",
         "Read journalctl -u mlflow-gate on the edge.",
+    ),
+    Finding(
+        "OIDC_CLOCK",
+        CRITICAL,
+        "The clocks of the edge and of the identity provider are too far apart",
+        "Tokens say from when until when they hold; by a wrong clock good ones are refused, and those that are over are not.",
+        "Set the edge's clock (timedatectl set-ntp true), or have the provider's set.",
+    ),
+    Finding(
+        "OIDC_SECRET",
+        CRITICAL,
+        "The identity provider does not take the client's secret",
+        "It is another client's, was cut short when it was copied, or has run out at the provider.",
+        "Copy it once more, or make a new one, and set mlflow_oidc_client_secret in the vault file.",
+    ),
+    Finding(
+        "OIDC_LOGIN",
+        CRITICAL,
+        "The identity provider begins no login for this client",
+        "The address to come back to is not among those of the client, the client is not known, or a scope is one that the provider refuses.",
+        "Set that address at the client, letter by letter; compare mlflow_oidc_client_id and mlflow_oidc_scopes with what the provider has.",
+    ),
+    Finding(
+        "OIDC_KEYS",
+        CRITICAL,
+        "Hosts of one environment have different keys",
+        "Servers believe an edge by this key, and edges read each other's sessions by the passphrase: whoever meets the wrong host is not let in.",
+        "Set it once for the environment, in its vault file, and not for single hosts.",
+    ),
+    Finding(
+        "OIDC_ROLES",
+        CRITICAL,
+        "A group stands for no role",
+        "Its members would be let in and may do nothing.",
+        "Name a role, or remove the group from mlflow_oidc_group_roles.",
+    ),
+    Finding(
+        "OIDC_GROUPS",
+        WARNING,
+        "The identity provider may not say in which groups somebody is",
+        "It has a scope of the name of the claim, and the gate does not ask for it. Without the claim people log in and may not come in.",
+        "Add it to mlflow_oidc_scopes, unless the provider names the groups without being asked.",
     ),
 )

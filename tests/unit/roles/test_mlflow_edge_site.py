@@ -228,6 +228,7 @@ GATE: dict[str, Any] = {
     "mlflow_edge_gate_path": "/oauth2/",
     "mlflow_edge_gate_sign_in": "/oauth2/start?rd=",
     "mlflow_edge_gate_sign_out": "/oauth2/sign_out",
+    "mlflow_edge_allowed_origins": [],
 }
 
 
@@ -255,7 +256,7 @@ def test_with_a_gate_every_location_that_reaches_mlflow_is_known() -> None:
         for inner in server.block
         if inner.name == "location"
         and any(
-            "://mlflow$" in f"{words[0]}$" or "://mlflow$mlflow_accounts_uri" in words[0]
+            "://mlflow$" in f"{words[0]}$" or "://mlflow/" in words[0] or "://mlflow$mlflow_accounts_uri" in words[0]
             for words in said(inner, "proxy_pass")
         )
     }

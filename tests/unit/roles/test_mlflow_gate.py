@@ -98,6 +98,7 @@ def login() -> Iterator[Login]:
             mlflow_oidc_audiences=[API],
             mlflow_oidc_password_accounts=ACCOUNTS,
             mlflow_edge_login_failures=3,
+            mlflow_edge_allowed_origins=["https://notebooks.example.com", "https://*.lab.example.com", "*"],
         )
         stack.enter_context(running_gate(folder, values))
         stack.enter_context(running_edge(folder, authority, values))
@@ -200,6 +201,26 @@ def test_what_a_client_says_about_itself_is_not_heard(login: Login) -> None:
     assert (heard["x-forwarded-user"], heard["x-proxy-key"]) == ("bob", KEY)
     assert "mlflow-admins" not in heard["x-forwarded-groups"]
     assert not {"remote-user", "x-auth-user", "x-auth-groups"} & heard.keys()
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://notebooks.example.com", 200),
+        ("https://x.lab.example.com", 200),
+        ("https://notebooks.example.com.evil.example.test", 403),
+        ("https://notebooksXexample.com", 403),
+        ("http://notebooks.example.com", 403),
+        ("https://another.example.com", 403),
+        ("null", 403),
+    ],
+)
+def test_pages_of_sites_that_were_named_may_ask_and_no_others(login: Login, origin: str, status: int) -> None:
+    answer = login.browser("bob").ask(login.site.url + SEARCH, "POST", b"{}", Origin=origin)
+    assert answer.status == status, answer
+    assert bool(login.server.asked) is (status == 200)
+    if status == 403:
+        assert "A page of another site may not use MLflow in your name" in json.loads(answer.body)["message"]
 
 
 @pytest.mark.parametrize(
@@ -504,6 +525,64 @@ def test_a_provider_that_is_another_or_is_not_trusted_is_named(
     (said,) = done.sentences
     assert said.startswith("[OIDC_PROVIDER] localhost: mlflow_oidc_issuer="), done.output
     assert words.format(issuer=issuer) in said
+    assert done.changed == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"mlflow_oidc_client_secret": "another secret"},
+            (
+                "[OIDC_SECRET] localhost: {issuer} refuses mlflow_oidc_client_id=mlflow with mlflow_oidc_client_secret (invalid_client). Copy"
+                " it once more, or make a new one, and set mlflow_oidc_client_secret in the vault file. Nothing was changed."
+            ),
+        ),
+        (
+            {"mlflow_gate_public_url": "https://another.example.test"},
+            (
+                "[OIDC_LOGIN] localhost: {issuer} answers 400 to a login that would come back to https://another.example.test/oidc/callback,"
+                " with mlflow_oidc_client_id=mlflow and mlflow_oidc_scopes=openid profile email groups. Set that address at the client, letter"
+                " by letter; compare mlflow_oidc_client_id and mlflow_oidc_scopes with what the provider has. Nothing was changed."
+            ),
+        ),
+    ],
+    ids=["secret", "redirect"],
+)
+def test_a_provider_that_refuses_the_client_is_asked_before_anything_changes(
+    login: Login, tmp_path: Path, change: dict[str, str], sentence: str
+) -> None:
+    done = played(login, tmp_path, "verify", **change)
+    assert done.sentences == [sentence.format(issuer=login.provider.issuer)], done.output
+    assert done.changed == 0
+    assert "another secret" not in done.output
+
+
+def test_a_scope_for_groups_that_is_not_asked_for_is_remarked_upon(login: Login, tmp_path: Path) -> None:
+    done = played(login, tmp_path, "verify", mlflow_oidc_scopes=["openid", "profile"])
+    assert done.code == 0, done.output
+    assert "[OIDC_GROUPS] localhost: mlflow_oidc_scopes=openid profile." in done.output
+    assert "[OIDC_GROUPS]" not in played(login, tmp_path, "verify").output
+
+
+def test_a_clock_that_is_wrong_is_named(login: Login, tmp_path: Path) -> None:
+    with place() as folder, running_provider(folder, login.authority, login.site.url, API, 600, behind=600) as late:
+        done = played(login, tmp_path, "verify", mlflow_oidc_issuer=late.issuer)
+    (said,) = done.sentences
+    assert re.match(
+        r"\[OIDC_CLOCK\] localhost: this host's clock is (59|6[0-9])\d seconds ahead of that of https://localhost:\d+\. They may be 120"
+        r" seconds apart\. Set the edge's clock",
+        said,
+    ), done.output
+    assert done.changed == 0
+
+
+def test_a_certificate_of_the_provider_that_is_over_is_named(login: Login, tmp_path: Path) -> None:
+    with place() as folder, running_provider(folder, login.authority, login.site.url, API, 600, days=-1) as over:
+        done = played(login, tmp_path, "verify", mlflow_oidc_issuer=over.issuer)
+    (said,) = done.sentences
+    assert said.startswith(f"[OIDC_PROVIDER] localhost: mlflow_oidc_issuer={over.issuer}. "), done.output
+    assert "certificate has expired" in said
     assert done.changed == 0
 
 

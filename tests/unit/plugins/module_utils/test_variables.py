@@ -62,3 +62,26 @@ def test_the_lookup_reads_the_specs_of_this_collection() -> None:
     known = known_variables(LookupModule().run([]))
     assert {"mlflow_environment", "mlflow_admin_password", "mlflow_secrets_file", "mlflow_host_packages"} <= known
     assert known_variables(LookupModule().run(["mlflow_host"])) == {"mlflow_host_packages"}
+
+
+def of_hosts(**hosts: dict[str, Any]) -> list[str]:
+    options = {f"mlflow_{name}": {"type": "str"} for name in ("auth", "identity_key", "gate_crypto_passphrase")}
+    groups = {"mlflow": list(hosts), "mlflow_edges": list(hosts)}
+    specs = [{"argument_specs": {"main": {"options": options}}}]
+    said: list[str] = FilterModule().filters()["variable_problems"](groups, "mlflow", hosts, specs)
+    return said
+
+
+def test_keys_that_differ_between_hosts_are_named_and_not_shown() -> None:
+    oidc = {"mlflow_auth": "oidc", "mlflow_identity_key": "k" * 32, "mlflow_gate_crypto_passphrase": "p" * 32}
+    assert of_hosts(app1=oidc, edge1=oidc) == []
+    assert of_hosts(app1=oidc, db1={"mlflow_auth": "oidc"}) == []
+    (said,) = of_hosts(app1=oidc, edge1={**oidc, "mlflow_identity_key": "another-of-them-" * 2})
+    assert said == (
+        "[OIDC_KEYS] app1, edge1: mlflow_identity_key differs. Set it once for the environment, in its vault file, and not for single hosts."
+        " Nothing was changed."
+    )
+    (said,) = of_hosts(edge1=oidc, edge2={**oidc, "mlflow_gate_crypto_passphrase": "q" * 32})
+    assert said.startswith("[OIDC_KEYS] edge1, edge2: mlflow_gate_crypto_passphrase differs.")
+    basic = {**oidc, "mlflow_auth": "basic"}
+    assert of_hosts(app1=basic, edge1={**basic, "mlflow_identity_key": "another"}) == []
