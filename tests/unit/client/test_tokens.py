@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from mlops_mlflow_client.tokens import Tokens
 from ansible_collections.mlops.mlflow.tests.unit.support.certificates import Authority
 from ansible_collections.mlops.mlflow.tests.unit.support.http_peers import Reply, Request, http_peer, server_context
 from ansible_collections.mlops.mlflow.tests.unit.support.peers import free_port
+from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT
 
 SECRET = "a secret: with %41+/&=ü"
 
@@ -376,6 +377,12 @@ def test_what_cannot_be_meant_is_refused(environment: dict[str, str], sentence: 
     with pytest.raises(LoginProblem) as problem:
         Settings.read({f"MLOPS_OIDC_{name}": value for name, value in environment.items()})
     assert str(problem.value) == sentence
+
+
+def test_the_page_names_every_setting_and_no_other() -> None:
+    page = (ROOT / "docs/how-to/tokens-for-machines-and-notebooks.md").read_text(encoding="utf-8")
+    named = set(re.findall("MLOPS_OIDC_[A-Z_]+", page))
+    assert named == {f"MLOPS_OIDC_{one.name.upper()}" for one in fields(Settings)}
 
 
 # ----- in requests
