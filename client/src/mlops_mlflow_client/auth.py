@@ -81,7 +81,7 @@ class TokenAuth(requests.auth.AuthBase):
             if start is not None:
                 body.seek(start)
             # As requests' own HTTPDigestAuth does it; hooks do not run for what is sent here, so once is once.
-            _ = response.content
+            len(response.content)  # to its end, so that the connection can be used again
             response.close()
             repeated = response.request.copy()
             extract_cookies_to_jar(repeated._cookies, response.request, response.raw)  # type: ignore[attr-defined]

@@ -44,8 +44,10 @@ class Client:
 
 def _shown(text: object, secret: str) -> str:
     """Of what the provider said, what a person may read: short, in one line, and nothing that it only repeats."""
-    said = "".join(sign if sign.isprintable() else " " for sign in str(text))[:200]
-    return said.replace(secret, "...") if secret else said
+    said = str(text)
+    if secret:
+        said = said.replace(secret, "...")
+    return "".join(sign if sign.isprintable() else " " for sign in said)[:200]
 
 
 def _why(problem: Exception) -> str:

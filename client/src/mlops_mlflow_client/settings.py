@@ -118,6 +118,10 @@ def load(place: Path) -> Login:
         mode = place.stat().st_mode
         kept = json.loads(place.read_text(encoding="utf-8"))
         login = Login(**kept)
+        if [1 for one in fields(Login) if one.type == "str" and not isinstance(getattr(login, one.name), str)]:
+            raise TypeError
+        if not all(isinstance(number, (int, float)) for number in (login.obtained_at, login.lifetime or 0)):
+            raise TypeError
     except FileNotFoundError:
         raise LoginProblem(f"Nobody is logged in ({place} is not there): run {LOGIN}.") from None
     except OSError as problem:

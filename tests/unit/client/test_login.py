@@ -24,7 +24,7 @@ from ansible_collections.mlops.mlflow.tests.unit.support.identity import Browser
 from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT
 
 API = "https://api.mlflow.test"
-SECONDS, REFRESH_SECONDS = 3, 8  # that an access token lives, and a login
+SECONDS, REFRESH_SECONDS = 6, 12  # that an access token lives, and a login
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,17 @@ def test_a_login_that_others_can_read_is_none(tmp_path: Path) -> None:
     assert str(problem.value) == f"The login in {file} is open to others (mode 0640): run chmod 600 {file}."
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"issuer": "https://a", "client_id": "b", "more": 1}', "\udcff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"issuer": "https://a", "client_id": "b", "more": 1}',
+        '{"issuer": 1, "client_id": "b"}',
+        "\udcff",
+    ],
+)
 def test_a_file_that_holds_something_else_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "login.json"
     file.write_bytes(text.encode(errors="surrogateescape"))

@@ -48,6 +48,8 @@ class Idp:
         if request.path == "/.well-known/openid-configuration":
             about = {"issuer": self.url, "token_endpoint": f"{self.url}/token", **self.metadata}
             return Reply(200, json.dumps(about).encode())
+        if request.path != "/token":
+            return Reply(404)
         self.asked.append(request)
         number = len(self.asked)
         time.sleep(self.pause)
@@ -180,7 +182,11 @@ def test_a_child_of_a_process_that_is_just_asking_asks_itself(idp: Idp, settings
         time.sleep(0.01)
     child = os.fork()
     if not child:  # its parent's thread, which has the lock, is not here
-        os._exit(0 if tokens.get() == "token-2" else 1)
+        found = ""
+        try:
+            found = tokens.get()
+        finally:
+            os._exit(0 if found == "token-2" else 1)
     thread.join()
     assert os.waitpid(child, 0)[1] == 0
 
@@ -240,6 +246,7 @@ def test_an_answer_that_does_not_end_is_ended(idp: Idp, settings: Settings, monk
     with pytest.raises(LoginProblem) as problem:
         Tokens(settings).get()
     assert str(problem.value) == f"The identity provider {idp.url} cannot be asked: no answer within 0 seconds."
+    monkeypatch.setattr(providers, "SECONDS", 15.0)
     idp.pause, idp.replies = 0, [Reply(200, b" " * (providers.LARGEST + 2))]
     with pytest.raises(LoginProblem, match="does not come to an end with its answer"):
         Tokens(settings).get()
@@ -258,7 +265,7 @@ def test_an_answer_that_does_not_end_is_ended(idp: Idp, settings: Settings, monk
         (refusal("invalid_scope"), "The identity provider {idp} gives the client ci no token: invalid_scope (why)."),
         (
             refusal("invalid_request", f"\n{SECRET}\x1b[2J" + "x" * 5000),
-            "The identity provider {idp} gives the client ci no token: invalid_request ( ... [2J" + "x" * 172 + ").",
+            "The identity provider {idp} gives the client ci no token: invalid_request ( ... [2J" + "x" * 192 + ").",
         ),
         (Reply(200, b"<html>"), "The identity provider {idp} answers 200, and no token."),
         (Reply(200, b"[" * 100_000), "The identity provider {idp} answers 200, and no token."),
