@@ -133,12 +133,12 @@ class Tokens:
         while True:
             try:
                 return self._program() if self._settings.for_a_program else self._person(refused)
-            except Unreachable as problem:
+            except LoginProblem as problem:
                 if old and old.value != refused and self._remaining(old) > 0:
                     self._not_before = self._ticks() + PAUSE_SECONDS
                     log.warning("%s The token that is there is good for %.0f seconds.", problem, self._remaining(old))
                     return old
-                if self._ticks() + pause > deadline:
+                if not isinstance(problem, Unreachable) or self._ticks() + pause > deadline:
                     raise
                 log.warning("%s Asking again in %.0f seconds.", problem, pause)
                 self._sleep(pause)
@@ -178,7 +178,9 @@ class Tokens:
             token = Token(login.access_token, login.lifetime, login.obtained_at, None)
             known = self._token.value if self._token else ""
             if token.value not in ("", refused) and (
-                self._remaining(token) > token.margin if token.lifetime else token.value != known
+                self._remaining(token) > (token.margin if login.refresh_token else 0)
+                if token.lifetime
+                else token.value != known
             ):
                 return token
             return self._refreshed(login)

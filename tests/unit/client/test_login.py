@@ -261,6 +261,17 @@ def test_a_login_at_another_provider_is_not_used(tmp_path: Path) -> None:
     )
 
 
+def test_a_login_that_cannot_be_renewed_is_good_to_its_end(tmp_path: Path) -> None:
+    file, now = tmp_path / "login.json", time.time()
+    save(file, command.Login("https://idp.test", "a", access_token="t", obtained_at=now - 290, lifetime=300))
+    assert Tokens(Settings(login_file=str(file))).get() == "t"
+    with pytest.raises(LoginProblem) as problem:
+        Tokens(Settings(login_file=str(file)), clock=lambda: now + 11).get()
+    assert str(problem.value) == (
+        "The login at https://idp.test has ended, and the provider gave nothing to renew it with: run python -m mlops_mlflow_client.login."
+    )
+
+
 def test_a_file_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None:
     file = tmp_path / "login.json"
     save(file, command.Login("https://idp.test", "a", refresh_token="old"))

@@ -214,6 +214,19 @@ def test_a_job_goes_on_with_its_token_while_the_provider_is_away(
     assert time_.slept == []
 
 
+def test_a_refusal_ends_a_job_when_its_token_ends(idp: Idp, settings: Settings) -> None:
+    time_ = Time()
+    tokens = time_.tokens(settings)
+    tokens.get()
+    time_.passes(250)
+    idp.replies = [refusal("invalid_client", status=401)] * 2
+    assert tokens.get() == "token-1", "somebody may be changing the secret just now"
+    time_.passes(51)
+    with pytest.raises(LoginProblem, match="does not accept the client ci or its secret"):
+        tokens.get()
+    assert time_.slept == []
+
+
 def test_a_job_waits_for_a_provider_that_is_away_but_not_for_ever(idp: Idp, settings: Settings) -> None:
     time_ = Time()
     tokens = time_.tokens(settings)
