@@ -160,8 +160,10 @@ def test_a_job_outlives_its_tokens_and_a_restart_of_the_provider(stack: Stack) -
     assert (done["status"], done["traces"]) == ("FINISHED", 1)
     assert done["tokens"] >= 3
     answers = stack.answers()
-    assert {user for user, _status in answers} == {"ci-runner"}, answers
-    assert {status for _user, status in answers} == {200}, answers
+    # A token may end on its way while the provider is away: then the request is sent again, and the job does not see it.
+    again = sum(count for (_user, status), count in answers.items() if status == 401)
+    assert again < 5, answers
+    assert {one for one in answers if one[1] != 401} == {("ci-runner", 200)}, answers
     assert "secret of ci" not in output + errors
     assert "Asking again in" in errors, "that the provider was away stands in the job's output"
 
@@ -248,10 +250,9 @@ def test_parts_of_files_go_to_signed_addresses_without_the_token(tmp_path: Path)
             timeout=300,
         )
     assert done.returncode == 0, done.stderr
-    tokens = {request.path.partition("/artifacts/1")[0]: request.headers.get("Authorization") for request in asked}
-    assert {path.rsplit("/", 1)[-1] if "mpu" in path else path for path in tokens} >= {"/part/1", "/part/2"}
-    assert {path: token for path, token in tokens.items() if path.startswith("/part/")} == {
-        "/part/1": None,
-        "/part/2": None,
-    }
-    assert [token for path, token in tokens.items() if "/mpu/" in path] == ["Bearer the-token"] * 2
+    sent = [(request.path, request.headers.get("Authorization")) for request in asked]
+    assert sorted(one for one in sent if one[0].startswith("/part/")) == [("/part/1", None), ("/part/2", None)]
+    path = "/api/2.0/mlflow-artifacts/mpu/{}/1/run/artifacts"
+    assert [one for one in sent if not one[0].startswith("/part/")] == [
+        (path.format(step), "Bearer the-token") for step in ("create", "complete")
+    ]

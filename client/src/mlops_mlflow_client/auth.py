@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,7 +47,7 @@ def clocks_apart(token: str, said: str) -> str:
 class TokenAuth(requests.auth.AuthBase):
     """Adds the token; after a 401 it asks once for another one and sends the same request again."""
 
-    def __init__(self, tokens: Tokens, trusted: Callable[[], set[str]]) -> None:
+    def __init__(self, tokens: Tokens, trusted: Callable[[], Iterable[str]]) -> None:
         self._tokens, self._trusted = tokens, trusted
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -56,7 +56,7 @@ class TokenAuth(requests.auth.AuthBase):
         if scheme != "https" and host not in LOOPBACK:
             raise LoginProblem(f"No token is sent to {host} without https: set MLFLOW_TRACKING_URI=https://{host}.")
         # An experiment's artifacts may be said to be anywhere: who says so must not get the token.
-        if target not in {origin(one) for one in self._trusted()}:
+        if all(origin(one) != target for one in self._trusted()):
             raise LoginProblem(f"No token is sent to {host}: it is not where MLFLOW_TRACKING_URI leads.")
         token = self._tokens.get()
         request.headers["Authorization"] = f"Bearer {token}"

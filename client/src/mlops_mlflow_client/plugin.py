@@ -6,6 +6,7 @@ MLflow asks for every request that its client sends to the server, artifacts inc
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import mlflow
 from mlflow.tracking.request_auth.abstract_request_auth_provider import RequestAuthProvider
@@ -17,9 +18,11 @@ from .tokens import tokens_of
 NAME = "mlops-oidc"
 
 
-def trusted() -> set[str]:
-    """Where tokens may go."""
-    return {os.environ.get("MLFLOW_TRACKING_URI", ""), mlflow.get_tracking_uri(), mlflow.get_registry_uri()}
+def trusted() -> Iterator[str]:
+    """Where tokens may go. What is said first is mostly enough; the last looks for a session of Spark."""
+    yield os.environ.get("MLFLOW_TRACKING_URI", "")
+    yield mlflow.get_tracking_uri()
+    yield mlflow.get_registry_uri()
 
 
 class OidcAuthProvider(RequestAuthProvider):  # type: ignore[misc]

@@ -22,6 +22,7 @@ log = logging.getLogger("mlops_mlflow_client")
 
 MARGIN_SECONDS = 60.0  # before its end a token is renewed; a third of its life if that is less
 PAUSE_SECONDS = 5.0  # between attempts while the old token is still good
+TRAVEL_SECONDS = 1.0
 NEW_SECONDS = 5.0  # a token that is refused at this age will not be better for being another one
 
 
@@ -49,6 +50,11 @@ class Token:
     def margin(self) -> float:
         """So many seconds before its end there should be another one."""
         return min(MARGIN_SECONDS, (self.lifetime or 0) / 3)
+
+    @property
+    def travel(self) -> float:
+        """So many seconds before its end it is sent no more: it has to arrive in time."""
+        return min(TRAVEL_SECONDS, self.margin / 4)
 
 
 def lifetime_of(answer: dict[str, Any]) -> float | None:
@@ -119,7 +125,7 @@ class Tokens:
             token = self._token
             if token and token.value != refused:
                 left = self._remaining(token)
-                if left > token.margin or (left > 0 and self._ticks() < self._not_before):
+                if left > token.margin or (left > token.travel and self._ticks() < self._not_before):
                     return token.value
             self._token = self._renewed(token, refused)
             return self._token.value
@@ -134,7 +140,7 @@ class Tokens:
             try:
                 return self._program() if self._settings.for_a_program else self._person(refused)
             except LoginProblem as problem:
-                if old and old.value != refused and self._remaining(old) > 0:
+                if old and old.value != refused and self._remaining(old) > old.travel:
                     self._not_before = self._ticks() + PAUSE_SECONDS
                     log.warning("%s The token that is there is good for %.0f seconds.", problem, self._remaining(old))
                     return old
@@ -178,7 +184,7 @@ class Tokens:
             token = Token(login.access_token, login.lifetime, login.obtained_at, None)
             known = self._token.value if self._token else ""
             if token.value not in ("", refused) and (
-                self._remaining(token) > (token.margin if login.refresh_token else 0)
+                self._remaining(token) > (token.margin if login.refresh_token else token.travel)
                 if token.lifetime
                 else token.value != known
             ):

@@ -44,9 +44,9 @@ def artifacts() -> int:
     return count
 
 
-with ThreadPoolExecutor(3) as pool:
-    first, second, files = pool.submit(metrics), pool.submit(metrics), pool.submit(artifacts)
-    logged, uploaded = first.result() + second.result(), files.result()
+with ThreadPoolExecutor(2) as pool:
+    numbers, files = pool.submit(metrics), pool.submit(artifacts)
+    logged, uploaded = numbers.result(), files.result()
 mlflow.set_experiment(experiment_id=experiment)
 with mlflow.start_span("of a job"):
     pass
