@@ -173,6 +173,7 @@ def test_while_one_thread_asks_the_rest_go_on(idp: Idp, settings: Settings) -> N
     assert tokens.get() == "token-2"
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # which is what is tested
 def test_a_child_of_a_process_that_is_just_asking_asks_itself(idp: Idp, settings: Settings) -> None:
     idp.pause = 1
     tokens = Tokens(settings)
