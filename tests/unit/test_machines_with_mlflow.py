@@ -218,7 +218,9 @@ def test_parts_of_files_go_to_signed_addresses_without_the_token(tmp_path: Path)
             return Reply(200, b'{"access_token": "the-token", "token_type": "Bearer", "expires_in": 300}')
         asked.append(request)
         if "/mpu/create/" in request.path:
-            parts = [{"url": f"{origins['store']}/part/{n}", "part_number": n, "headers": {}} for n in (1, 2)]
+            parts: list[dict[str, Any]] = [
+                {"url": f"{origins['store']}/part/{n}", "part_number": n, "headers": {}} for n in (1, 2)
+            ]
             return Reply(200, json.dumps({"upload_id": "u", "credentials": parts}).encode())
         return Reply(200, b"{}", {"ETag": "e"})
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.auth import AuthBase
 from requests.cookies import extract_cookies_to_jar
 
 from .settings import LoginProblem
@@ -44,7 +45,7 @@ def clocks_apart(token: str, said: str) -> str:
     return ""
 
 
-class TokenAuth(requests.auth.AuthBase):
+class TokenAuth(AuthBase):
     """Adds the token; after a 401 it asks once for another one and sends the same request again."""
 
     def __init__(self, tokens: Tokens, trusted: Callable[[], Iterable[str]]) -> None:
@@ -84,9 +85,10 @@ class TokenAuth(requests.auth.AuthBase):
             len(response.content)  # to its end, so that the connection can be used again
             response.close()
             repeated = response.request.copy()
-            extract_cookies_to_jar(repeated._cookies, response.request, response.raw)  # type: ignore[attr-defined]
+            if repeated._cookies is not None:
+                extract_cookies_to_jar(repeated._cookies, response.request, response.raw)
             repeated.headers["Authorization"] = f"Bearer {renewed}"
-            second: requests.Response = response.connection.send(repeated, **keywords)  # type: ignore[attr-defined]
+            second = response.connection.send(repeated, **keywords)
             second.history.append(response)
             second.request = repeated
             return second

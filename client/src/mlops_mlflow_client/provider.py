@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import quote_plus, urlsplit
 
 import requests
+from requests import exceptions
+from requests.auth import AuthBase
 
 from .settings import LoginProblem
 
@@ -51,13 +53,13 @@ def _shown(text: object, secret: str) -> str:
 
 
 def _why(problem: Exception) -> str:
-    if isinstance(problem, requests.exceptions.SSLError):
+    if isinstance(problem, exceptions.SSLError):
         return "its certificate is not trusted here (MLOPS_OIDC_CA_FILE names authorities of your own)"
-    if isinstance(problem, requests.exceptions.Timeout):
+    if isinstance(problem, exceptions.Timeout):
         return f"no answer within {SECONDS:.0f} seconds"
-    if isinstance(problem, requests.exceptions.ProxyError):
+    if isinstance(problem, exceptions.ProxyError):
         return "the proxy does not lead there"
-    if isinstance(problem, OSError) and not isinstance(problem, requests.exceptions.RequestException):
+    if isinstance(problem, OSError) and not isinstance(problem, exceptions.RequestException):
         return str(problem.strerror or problem)
     return "no connection"
 
@@ -89,7 +91,7 @@ class Provider:
                             f"The identity provider {self.issuer} does not come to an end with its answer."
                         )
                 status = response.status_code
-        except (requests.exceptions.RequestException, OSError) as problem:
+        except (exceptions.RequestException, OSError) as problem:
             raise Unreachable(f"The identity provider {self.issuer} cannot be asked: {_why(problem)}.") from None
         try:
             return status, json.loads(body)
@@ -127,7 +129,7 @@ class Provider:
     def post(self, address: str, client: Client, form: Mapping[str, str]) -> dict[str, Any]:
         """Send a form as this client: what comes back, or the reason."""
         sent = {name: value for name, value in form.items() if value}
-        auth: requests.auth.AuthBase = _Nobody()
+        auth: AuthBase = _Nobody()
         if client.secret and client.method == "client_secret_basic":
             auth = _Basic(client)
         else:
@@ -149,14 +151,14 @@ class Provider:
         raise Refused(sentence, code)
 
 
-class _Nobody(requests.auth.AuthBase):
+class _Nobody(AuthBase):
     """Without it requests looks into ~/.netrc."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
 
 
-class _Basic(requests.auth.AuthBase):
+class _Basic(AuthBase):
     """Name and secret are encoded as a form first (RFC 6749, 2.3.1); requests' own does not."""
 
     def __init__(self, client: Client) -> None:

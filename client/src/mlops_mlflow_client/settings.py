@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 LOGIN = "python -m mlops_mlflow_client.login"
@@ -42,12 +43,13 @@ class Settings:
     def read(cls, environment: Mapping[str, str]) -> Settings:
         """The variables that begin with MLOPS_OIDC_."""
         found = {one.name: environment.get(f"MLOPS_OIDC_{one.name.upper()}", "") for one in fields(cls)}
-        given = {name: value for name, value in found.items() if value}
-        patience = given.pop("patience_seconds", "60")
+        given: dict[str, Any] = {name: value for name, value in found.items() if value}
         try:
-            settings = cls(**given, patience_seconds=float(patience))  # type: ignore[arg-type]
+            given["patience_seconds"] = float(given.get("patience_seconds", 60))
         except ValueError:
+            patience = given["patience_seconds"]
             raise LoginProblem(f"MLOPS_OIDC_PATIENCE_SECONDS={patience} is no number of seconds.") from None
+        settings = cls(**given)
         settings.check()
         return settings
 

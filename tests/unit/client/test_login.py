@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from mlops_mlflow_client import login as command
 from mlops_mlflow_client.provider import Client, Provider, Refused, Unreachable
-from mlops_mlflow_client.settings import LoginProblem, Settings, load, save
+from mlops_mlflow_client.settings import Login, LoginProblem, Settings, load, save
 from mlops_mlflow_client.tokens import Tokens
 
 from ansible_collections.mlops.mlflow.tests.unit.support import identity
@@ -205,10 +205,10 @@ def test_it_ends_with_a_sentence(answers: list[Refused], sentence: str) -> None:
 
 def test_what_a_provider_leaves_out_is_the_standards() -> None:
     said = {"device_code": "d", "user_code": "U", "verification_url": "https://idp.test/old", "expires_in": "300"}
-    begun = command.begin(Scripted(said), Client("n"), command.Login("https://idp.test", "n"))
+    begun = command.begin(Scripted(said), Client("n"), Login("https://idp.test", "n"))
     assert begun == command.Begun("https://idp.test/old", "U", "", "d", 300, 5)
     with pytest.raises(LoginProblem, match="answers without a code"):
-        command.begin(Scripted({"user_code": "U"}), Client("n"), command.Login("https://idp.test", "n"))
+        command.begin(Scripted({"user_code": "U"}), Client("n"), Login("https://idp.test", "n"))
 
 
 # ----- the file
@@ -216,7 +216,7 @@ def test_what_a_provider_leaves_out_is_the_standards() -> None:
 
 def test_a_login_that_others_can_read_is_none(tmp_path: Path) -> None:
     file = tmp_path / "login.json"
-    save(file, command.Login("https://idp.test", "notebook", refresh_token="r"))
+    save(file, Login("https://idp.test", "notebook", refresh_token="r"))
     file.chmod(0o640)
     with pytest.raises(LoginProblem) as problem:
         Tokens(Settings(login_file=str(file))).get()
@@ -252,7 +252,7 @@ def test_nobody_is_logged_in(tmp_path: Path) -> None:
 
 def test_a_login_at_another_provider_is_not_used(tmp_path: Path) -> None:
     file = tmp_path / "login.json"
-    save(file, command.Login("https://idp.test", "notebook", access_token="t", obtained_at=time.time(), lifetime=300))
+    save(file, Login("https://idp.test", "notebook", access_token="t", obtained_at=time.time(), lifetime=300))
     assert Tokens(Settings(login_file=str(file), issuer="https://idp.test")).get() == "t"
     with pytest.raises(LoginProblem) as problem:
         Tokens(Settings(login_file=str(file), issuer="https://other.test")).get()
@@ -263,7 +263,7 @@ def test_a_login_at_another_provider_is_not_used(tmp_path: Path) -> None:
 
 def test_a_login_that_cannot_be_renewed_is_good_to_its_end(tmp_path: Path) -> None:
     file, now = tmp_path / "login.json", time.time()
-    save(file, command.Login("https://idp.test", "a", access_token="t", obtained_at=now - 290, lifetime=300))
+    save(file, Login("https://idp.test", "a", access_token="t", obtained_at=now - 290, lifetime=300))
     assert Tokens(Settings(login_file=str(file))).get() == "t"
     with pytest.raises(LoginProblem) as problem:
         Tokens(Settings(login_file=str(file)), clock=lambda: now + 11).get()
@@ -274,9 +274,9 @@ def test_a_login_that_cannot_be_renewed_is_good_to_its_end(tmp_path: Path) -> No
 
 def test_a_file_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None:
     file = tmp_path / "login.json"
-    save(file, command.Login("https://idp.test", "a", refresh_token="old"))
+    save(file, Login("https://idp.test", "a", refresh_token="old"))
     file.with_name("blocked").write_text("")
     with pytest.raises(LoginProblem, match="cannot be kept in"):
-        save(file.with_name("blocked") / "login.json", command.Login("https://idp.test", "a"))
+        save(file.with_name("blocked") / "login.json", Login("https://idp.test", "a"))
     assert load(file).refresh_token == "old"
     assert sorted(one.name for one in tmp_path.iterdir()) == ["blocked", "login.json"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_the_administrator_has_a_path_of_his_own_or_none() -> None:
         "https://mlflow.dev.test/accounts",
         "admin",
     )
-    for refused, sentence in (
+    refusals: tuple[tuple[Callable[[], object], str], ...] = (
         (
             lambda: environment(**OIDC),
             "with mlflow_auth=oidc say as which client of the provider: make client-env AS=ci",
@@ -92,7 +93,8 @@ def test_the_administrator_has_a_path_of_his_own_or_none() -> None:
             lambda: as_ci(**{**OIDC, "mlflow_oidc_issuer": "{{ issuer }}"}),
             "write the value of mlflow_oidc_issuer out: clients need it",
         ),
-    ):
+    )
+    for refused, sentence in refusals:
         with pytest.raises(Unclear) as problem:
             refused()
         assert str(problem.value) == sentence
@@ -100,7 +102,7 @@ def test_the_administrator_has_a_path_of_his_own_or_none() -> None:
 
 def run(tmp_path: Path, machine: str, **variables: object) -> subprocess.CompletedProcess[str]:
     given = {**SECRETS, "mlflow_certificates_ca_certificate": "pem", **variables}
-    options = [
+    options: list[str | Path] = [
         "--domain",
         "d.test",
         "--ca",
