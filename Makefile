@@ -15,8 +15,8 @@ up: ## boot a host on this machine, install MLflow on it, print the URL and how 
 	@tools/up
 down: ## take away all that `make up` made
 	@tools/down
-client-env: ## print the variables of a client for `make up`: eval "$$(make -s client-env)"
-	@tools/client-env
+client-env: ## print the variables of a client for `make up`: eval "$$(make -s client-env)"; AS=ci is a client of the identity provider
+	@tools/client-env $(AS)
 status: ## ten seconds, read-only: what runs on the host of `make up`
 	@tools/play status
 verify: ## prove the installation of `make up` through its public URL

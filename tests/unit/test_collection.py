@@ -268,7 +268,7 @@ def tarball(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def test_the_tarball_holds_all_that_its_users_need(tarball: set[str]) -> None:
-    rooms = {"docs", "inventories", "playbooks", "plugins", "roles", "changelogs", "meta"}
+    rooms = {"client", "docs", "inventories", "playbooks", "plugins", "roles", "changelogs", "meta"}
     needed = {str(path.relative_to(ROOT)) for path in tracked_files() if path.relative_to(ROOT).parts[0] in rooms}
     needed |= {"LICENSE", "README.md", "site.yml", "requirements.yml", "ansible.cfg"}
     assert {name for name in needed if Path(name).name != ".gitignore"} - tarball == set()

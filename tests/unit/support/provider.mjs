@@ -4,7 +4,8 @@
 //
 // Settings: library (oidc-provider's file), issuer, address, port, key, certificate, users ({name: {password, claims}}), clients (as oidc-provider
 // takes them; `machine` of one holds the claims of its own tokens), audience (of access tokens), seconds (they live), returns (addresses after
-// a logout), keys (a file with signing keys, which is made if it is not there), behind (seconds by which its clock is late). Claims are in ID tokens as in access tokens, as Keycloak and Entra ID do it.
+// a logout), keys (a file with signing keys, which is made if it is not there), refresh_seconds (a login can be renewed; an hour), behind (seconds
+// by which its clock is late). Claims are in ID tokens as in access tokens, as Keycloak and Entra ID do it.
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import https from 'node:https';
@@ -28,12 +29,14 @@ const provider = new Provider(settings.issuer, {
   pkce: { required: () => true },
   findAccount: (_context, name) => users[name] && { accountId: name, claims: () => ({ sub: name, ...users[name].claims }) },
   extraTokenClaims: (_context, token) => (token.kind === 'ClientCredentials' ? token.client.machine : users[token.accountId].claims),
-  ttl: { AccessToken: settings.seconds, ClientCredentials: settings.seconds, IdToken: settings.seconds, Session: 3600, Grant: 3600, Interaction: 600 },
+  ttl: { AccessToken: settings.seconds, ClientCredentials: settings.seconds, IdToken: settings.seconds, RefreshToken: settings.refresh_seconds ?? 3600, DeviceCode: 600, Session: 3600, Grant: 3600, Interaction: 600 },
   cookies: { keys: ['of a test'] },
   jwks: JSON.parse(fs.readFileSync(settings.keys, 'utf8')),
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
+    deviceFlow: { enabled: true },
+    revocation: { enabled: true },
     rpInitiatedLogout: { enabled: true },
     resourceIndicators: {
       enabled: true,

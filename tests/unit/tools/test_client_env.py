@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT
-from ansible_collections.mlops.mlflow.tools.client_env import client_environment, export_lines
+from ansible_collections.mlops.mlflow.tools.client_env import Unclear, client_environment, export_lines
 
 SECRETS: dict[str, Any] = {"mlflow_admin_password": "p'w$(false)\"x"}
 
@@ -52,6 +53,101 @@ def test_a_value_that_nobody_has_computed_is_refused(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Error: write the values of mlflow_artifact_transfer out: clients need them\n"
+
+
+OIDC: dict[str, Any] = {"mlflow_auth": "oidc", "mlflow_oidc_issuer": "https://login.example.com"}
+
+
+def as_ci(secret: str = "", **variables: object) -> dict[str, str]:
+    return client_environment(
+        {**SECRETS, **variables}, domain="d.test", ca="/ca.pem", path="/bin", machine="ci", secret=secret
+    )
+
+
+def test_a_program_logs_in_at_the_identity_provider() -> None:
+    expected = {
+        "MLFLOW_TRACKING_URI": "https://d.test",
+        "MLFLOW_TRACKING_AUTH": "mlops-oidc",
+        "MLOPS_OIDC_ISSUER": "https://login.example.com",
+        "MLOPS_OIDC_CLIENT_ID": "ci",
+        "MLFLOW_TRACKING_SERVER_CERT_PATH": "/ca.pem",
+        "PATH": "/bin",
+    }
+    assert as_ci(**OIDC) == expected
+    assert as_ci("/ci.secret", **OIDC) == {**expected, "MLOPS_OIDC_CLIENT_SECRET_FILE": "/ci.secret"}
+
+
+def test_the_administrator_has_a_path_of_his_own_or_none() -> None:
+    found = environment(**OIDC, mlflow_oidc_password_accounts=["admin"])
+    assert (found["MLFLOW_TRACKING_URI"], found["MLFLOW_TRACKING_USERNAME"]) == (
+        "https://mlflow.dev.test/accounts",
+        "admin",
+    )
+    refusals: tuple[tuple[Callable[[], object], str], ...] = (
+        (
+            lambda: environment(**OIDC),
+            "with mlflow_auth=oidc say as which client of the provider: make client-env AS=ci",
+        ),
+        (as_ci, "AS=ci is a client of an identity provider, and mlflow_auth is basic: leave it out"),
+        (
+            lambda: as_ci(**{**OIDC, "mlflow_oidc_issuer": "{{ issuer }}"}),
+            "write the value of mlflow_oidc_issuer out: clients need it",
+        ),
+    )
+    for refused, sentence in refusals:
+        with pytest.raises(Unclear) as problem:
+            refused()
+        assert str(problem.value) == sentence
+
+
+def run(tmp_path: Path, machine: str, **variables: object) -> subprocess.CompletedProcess[str]:
+    given = {**SECRETS, "mlflow_certificates_ca_certificate": "pem", **variables}
+    options: list[str | Path] = [
+        "--domain",
+        "d.test",
+        "--ca",
+        tmp_path / "ca",
+        "--path",
+        "/bin",
+        "--machine",
+        machine,
+        "--secrets",
+        tmp_path,
+    ]
+    return subprocess.run(
+        [sys.executable, ROOT / "tools/client_env.py", *options],
+        input=json.dumps(given),
+        env={"PYTHONPATH": str(ROOT / ".collections"), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_secret_is_named_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "ci.secret"
+    done = run(tmp_path, "ci", **OIDC)
+    assert (done.returncode, "SECRET" in done.stdout) == (0, False)
+    assert (
+        done.stderr
+        == f"No secret of ci is in {file}: put it there, or log in with python -m mlops_mlflow_client.login\n"
+    )
+    file.write_text("the secret")
+    file.chmod(0o644)
+    done = run(tmp_path, "ci", **OIDC)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        f"Error: {file} is open to others: chmod 600 {file}\n",
+    )
+    file.chmod(0o600)
+    done = run(tmp_path, "ci", **OIDC)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"export MLOPS_OIDC_CLIENT_SECRET_FILE={file}" in done.stdout
+    assert "the secret" not in done.stdout
+    done = run(tmp_path, "../ci", **OIDC)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: AS=../ci is no client's name: letters, digits and .-_ make one\n"
 
 
 @pytest.mark.parametrize(

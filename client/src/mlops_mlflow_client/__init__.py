@@ -1,0 +1,1 @@
+"""Tokens of an identity provider for MLflow's client. Part of the collection mlops.mlflow."""
