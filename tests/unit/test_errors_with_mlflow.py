@@ -42,7 +42,7 @@ def test_the_connection_of_a_refused_upload_serves_the_next_request(server: Mlfl
     """The edge keeps connections: whoever is given one after an error must not be the one who pays."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
-        for dummy in range(10):
+        for _dummy in range(10):
             connection.request("PUT", REFUSED, body)
             refused = connection.getresponse()
             assert (refused.status, refused.read()) == (500, b"Internal Server Error")
