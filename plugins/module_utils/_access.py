@@ -246,6 +246,8 @@ def words(kind: str) -> str:
 
 def where(kind: str, resource: str) -> str:
     """Say what a grant is for."""
+    if kind == WORKSPACE:
+        return "the workspace"  # the one in which the role is
     return f"every {words(kind)}" if resource == ALL else f"{words(kind)} {resource}"
 
 

@@ -275,12 +275,14 @@ def plan_everywhere(
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     for number, (workspace, one) in enumerate(found.items()):
-        plan = plan_teams(one, _in(workspace, teams), users, rules, with_users=number == 0)
+        own = _in(workspace, teams)
+        plan = plan_teams(one, own, users, rules, with_users=number == 0)
         made = Plan()
-        if workspace != DEFAULT_WORKSPACE and workspace not in workspaces:
-            description = next((team.description for team in _in(workspace, teams)), "")
-            made = plan_workspace(None, Workspace(workspace, description))
-        steps += [*made.steps, *(replace(step, workspace=workspace) for step in plan.steps)]
+        if own and workspace != DEFAULT_WORKSPACE and workspace not in workspaces:
+            made = plan_workspace(None, Workspace(workspace, own[0].description))
+        # A role of a team that was in a workspace of which MLflow does not know any more can be taken away without naming it.
+        known = workspace if own or workspace in workspaces else ""
+        steps += [*made.steps, *(replace(step, workspace=known) for step in plan.steps)]
         if workspace == DEFAULT_WORKSPACE:
             before, after = {**before, **plan.before}, {**after, **plan.after}
         elif made.steps or plan.steps:

@@ -6,6 +6,8 @@ The server starts without workspaces first, as installations that exist, and goe
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +67,17 @@ class Site:
     """The server, and what was there before it had workspaces."""
 
     logins: Logins
-    database: str
+    environment: dict[str, str]
     folder: Path
     before: Work
     refused: list[dict[str, Any]]
     fraud: Work
     ads: Work
+
+    @property
+    def database(self) -> str:
+        """The tracking database, as the server has it."""
+        return self.environment["MLFLOW_BACKEND_STORE_URI"]
 
     def person(self, name: str, workspace: str = "") -> Person:
         return self.logins.person(name, WORD).in_workspace(workspace)
@@ -169,6 +176,11 @@ def _site(tmp_path_factory: pytest.TempPathFactory, postgresql: Server) -> Itera
             logins = Logins(server)
             done = run(server.url, "teams", teams=TEAMS, users=USERS, workspaces=True)
             assert done["findings"] == [], done
+            # A role that is left from a workspace that there is no more.
+            left = {"name": "ghosts", "workspace": "gone", "description": "[mlops.mlflow: mlflow_teams]"}
+            good(logins.admin.ask("POST", "/api/3.0/mlflow/roles/create", left))
+            swept = run(server.url, "teams", teams=TEAMS, users=USERS, workspaces=True)
+            assert swept["changes"] == ["the team ghosts in workspace gone is deleted"], swept
             fraud = log(
                 logins.person("anna", WORD).in_workspace("fraud"),
                 f"{MARK}-experiment",
@@ -176,8 +188,7 @@ def _site(tmp_path_factory: pytest.TempPathFactory, postgresql: Server) -> Itera
                 f"{MARK}-text",
             )
             ads = log(logins.person("bert", WORD).in_workspace("ads"), "clicks", "bidder", "of ads")
-            database = environment["MLFLOW_BACKEND_STORE_URI"]
-            yield Site(logins, database, folder / "artifacts", before, refusals, fraud, ads)
+            yield Site(logins, {**whole, **WORKSPACES}, folder / "artifacts", before, refusals, fraud, ads)
 
 
 # ----- with and without workspaces
@@ -530,6 +541,44 @@ def test_mlflow_takes_the_names_that_are_taken_here(tmp_path: Path) -> None:
     )
     assert {name: not _access.name_problem(_access.WORKSPACE, name) for name in names} == told
     assert set(told.values()) == {True, False}
+
+
+# ----- single sign-on
+
+
+def test_groups_of_single_sign_on_are_teams(site: Site, tmp_path: Path) -> None:
+    """The role of a team has the name of a group, in whatever workspace it is. Another server on the same databases."""
+    key, basic = "k" * 40, Path(site.environment["MLFLOW_AUTH_CONFIG_PATH"]).read_text(encoding="utf-8")
+    settings = tmp_path / "auth.ini"
+    function = "authenticate_request_basic_auth"
+    assert function in basic
+    settings.write_text(basic.replace(f"mlflow.server.auth:{function}", "mlops_mlflow_hooks.identity:authenticate"))
+    rules = {"accounts": [], "reserved": [ADMIN], "admin_groups": ["admins"], "group_roles": {}, "separator": ","}
+    identity = {
+        "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+        "MLOPS_IDENTITY": json.dumps({**rules, "seconds": 1}),
+        "MLOPS_IDENTITY_KEY": key,
+    }
+    with running_mlflow(tmp_path, {**site.environment, **identity}, app="mlops-oidc") as server:
+
+        def sees(name: str, groups: str, path: str) -> bool:
+            headers = {"X-Proxy-Key": key, "X-Forwarded-User": name, "X-Forwarded-Groups": groups}
+            request = urllib.request.Request(f"{server.url}{path}", headers={**headers, "X-MLFLOW-WORKSPACE": "fraud"})
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return MARK in answer.read().decode()
+            except urllib.error.HTTPError as error:
+                assert error.code in (401, 403, 404), error
+                return False
+
+        # A route of Flask, and one that is not.
+        for path in (f"{RUNS}/get?run_id={site.fraud.run}", f"{SERVED}/{site.fraud.location}/note.txt"):
+            assert sees("member", "others,fraud", path)
+            assert sees("root", "admins", path)
+            for groups in ("ads", "user", "admin", "workspace", ""):
+                assert not sees(f"stranger-{groups}", groups, path), (groups, path)
+            # Who left the group left the workspace.
+            assert not sees("member", "others", path)
 
 
 # ----- what looks after artifacts
