@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Fragments: `access` for all of them, `access.grant` for what can be granted."""
+    """Fragments: `access` for all of them, `access.workspace` for those in one workspace, `access.grant` for what can be granted."""
 
     DOCUMENTATION = r"""
 options:
@@ -37,8 +37,15 @@ attributes:
     description: Shares the options of the connection with all modules of the group, C(module_defaults) of C(group/mlops.mlflow.mlflow).
     support: full
     membership: [mlops.mlflow.mlflow]
-notes:
-  - Everything is in MLflow's workspace C(default).
+"""
+
+    WORKSPACE = r"""
+options:
+  workspace:
+    description:
+      - The workspace in which it is. Others than V(default) have to exist, in an MLflow that runs with workspaces.
+    type: str
+    default: default
 """
 
     GRANT = r"""

@@ -3,11 +3,12 @@
 """What has to be asked of MLflow so that users, roles and grants are as wanted. Pure: from what was found to requests in their order.
 
 MLflow keeps grants with roles, and a user's own with a hidden role of his. A grant names a type, a resource and a permission; the resource
-is an experiment's number, another's name, or all of its type. Everything here is in MLflow's workspace `default`.
+is an experiment's number, another's name, or all of its type. Roles, experiments and models are in a workspace, `default` unless it is named.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ USERS = "/api/2.0/mlflow/users"
 USER_GRANTS = "/api/3.0/mlflow/users/permissions"
 ROLES = "/api/3.0/mlflow/roles"
 DEFAULT_WORKSPACE = "default"
+# Says in a request which workspace it is about.
+WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 
 # From none to all; each holds those before it.
 PERMISSIONS = ("DENY", "READ", "USE", "EDIT", "MANAGE")
@@ -47,7 +50,9 @@ PARTS = (
 ALL = "*"
 HIDDEN = "__user_"  # names of the hidden roles begin with it
 PASSWORD_LENGTH = 12
-_LONGEST = {"role": 255, "team": 255, "user": 255, EXPERIMENT: 500, MODEL: 256}
+_LONGEST = {"role": 255, "team": 255, "user": 255, EXPERIMENT: 500, MODEL: 256, WORKSPACE: 63}
+_WORKSPACE_NAME = re.compile(r"[a-z0-9][-a-z0-9]{0,61}[a-z0-9]")
+_NO_WORKSPACES = ("workspaces", "api", "ajax-api", "static-files")
 
 # The id of a finding, and what is said.
 Problem = tuple[str, str]
@@ -70,6 +75,7 @@ class Step:
     payload: Mapping[str, Any] = field(default_factory=dict)
     makes: Later | None = None
     takes: bool = False  # whether somebody can do less afterwards
+    workspace: str = ""  # empty: the one that the work is about
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class FoundRole:
     description: str = ""
     grants: tuple[FoundGrant, ...] = ()
     members: frozenset[str] = frozenset()
+    workspace: str = DEFAULT_WORKSPACE
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,7 @@ class Role:
     description: str | None = None
     grants: tuple[Grant, ...] | None = None
     members: tuple[str, ...] | None = None
+    workspace: str = DEFAULT_WORKSPACE
 
 
 @dataclass(frozen=True)
@@ -155,6 +163,8 @@ def name_problem(kind: str, name: str) -> list[Problem]:
         why = f"is longer than {_LONGEST[kind]} characters"
     elif kind in ("role", "team") and name.startswith(HIDDEN):
         why = f"begins with {HIDDEN}, which MLflow keeps for itself"
+    elif kind == WORKSPACE and (name in _NO_WORKSPACES or not _WORKSPACE_NAME.fullmatch(name)):
+        why = "is none that MLflow takes for a workspace: 2 to 63 small letters, digits and dashes between them, and no reserved word"
     elif kind == "user" and ":" in name:
         why = "has a colon in it, and a login ends there"
     elif kind == MODEL and (set("/:") & set(name) or name in (".", "..")):
@@ -236,6 +246,8 @@ def words(kind: str) -> str:
 
 def where(kind: str, resource: str) -> str:
     """Say what a grant is for."""
+    if kind == WORKSPACE:
+        return "the workspace"  # the one in which the role is
     return f"every {words(kind)}" if resource == ALL else f"{words(kind)} {resource}"
 
 
@@ -332,7 +344,7 @@ def plan_role(
     steps: list[Step] = []
     role: int | Later = found.id if found else Later("role", wanted.name)
     if found is None:
-        made = {"name": wanted.name, "workspace": DEFAULT_WORKSPACE, "description": wanted.description or ""}
+        made = {"name": wanted.name, "workspace": wanted.workspace, "description": wanted.description or ""}
         steps.append(Step(f"{owner} is made", "POST", f"{ROLES}/create", made, makes=Later("role", wanted.name)))
     elif wanted.description is not None and wanted.description != found.description:
         told = {"role_id": role, "description": wanted.description}

@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from ansible_collections.mlops.mlflow.plugins.module_utils import _access, _access_things, _check, _rest
+from ansible_collections.mlops.mlflow.plugins.module_utils import (
+    _access,
+    _access_things,
+    _access_workspaces,
+    _check,
+    _rest,
+)
 from ansible_collections.mlops.mlflow.plugins.module_utils._access import (
     ALL,
     EXPERIMENT,
@@ -24,6 +30,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._access import (
     Problem,
 )
 from ansible_collections.mlops.mlflow.plugins.module_utils._access_things import FoundExperiment, FoundModel
+from ansible_collections.mlops.mlflow.plugins.module_utils._access_workspaces import FoundWorkspace
 from ansible_collections.mlops.mlflow.plugins.module_utils._endpoint import failed, plain
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import CRITICAL, PROMISE, report
 
@@ -33,6 +40,8 @@ if TYPE_CHECKING:
 # The options of modules that give and take access; documented in plugins/doc_fragments/access.py and connection.py.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {**_check.OPTIONS, **_rest.OPTIONS}
 STATE: Mapping[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+# Of modules whose work is in one workspace.
+PLACE: Mapping[str, Mapping[str, Any]] = {"workspace": {"type": "str", "default": _access.DEFAULT_WORKSPACE}}
 GRANT: Mapping[str, Mapping[str, Any]] = {
     "resource_type": {
         "type": "str",
@@ -61,16 +70,18 @@ class Work:
         module: whose work it is.
         host: who asks, in findings.
         client: asks.
+        workspace: what the questions and changes are about.
     """
 
     module: AnsibleModule
     host: str
     client: _rest.Client
+    workspace: str = _access.DEFAULT_WORKSPACE
     findings: list[dict[str, str]] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
-    known: dict[Later, Any] = field(default_factory=dict)
+    known: dict[tuple[str, Later], Any] = field(default_factory=dict)
 
     # ----- what MLflow has
 
@@ -81,9 +92,46 @@ class Work:
             self.refuse([("ACCESS_DENIED", f"the login {user.get('username')} is no administrator.")])
         return str(user.get("username"))
 
-    def people(self) -> tuple[list[FoundRole], dict[str, FoundUser]]:
-        """All roles with their members, the hidden ones among them, and all users."""
-        query = {"workspace": _access.DEFAULT_WORKSPACE}
+    def has_workspaces(self) -> bool:
+        """Whether MLflow runs with workspaces."""
+        told = self.ask("what it is", "/api/3.0/mlflow/server-info", may_miss=True)
+        return isinstance(told, Mapping) and told.get("workspaces_enabled") is True
+
+    def enter(self, workspace: str) -> None:
+        """Let all that follows be about this workspace, which has to exist."""
+        if workspace == _access.DEFAULT_WORKSPACE:
+            return
+        self.refuse(_access.name_problem(_access.WORKSPACE, workspace))
+        self.refuse(_access_workspaces.off_problems(on=self.has_workspaces()))
+        if self.workspace_of(workspace) is None:
+            self.refuse([("ACCESS_WORKSPACE_UNKNOWN", f"there is no workspace {workspace}.")])
+        self.workspace = workspace
+
+    def workspace_of(self, name: str) -> FoundWorkspace | None:
+        """A workspace by its name."""
+        told = self.ask(f"the workspace {name}", f"{_access_workspaces.WORKSPACES}/{name}", may_miss=True)
+        return None if told is None else _workspace(_part(told, "workspace", dict))
+
+    def workspaces(self) -> dict[str, FoundWorkspace]:
+        """All workspaces."""
+        listed = _part(self.ask("its workspaces", _access_workspaces.WORKSPACES), "workspaces", list)
+        return {one.name: one for one in map(_workspace, listed)}
+
+    def contents(self) -> str:
+        """What is in the workspace, as far as experiments and models tell; deleted ones count until they are gone for good."""
+        holds = []
+        for what, path, query in (
+            ("experiments", f"{_access_things.EXPERIMENTS}/search", {"max_results": 1, "view_type": "ALL"}),
+            ("registered models", f"{_access_things.MODELS}/search", {"max_results": 1}),
+        ):
+            told = self.ask(f"the {what} of the workspace {self.workspace}", path, query=query)
+            if told.get(what.replace(" ", "_")):
+                holds.append(what)
+        return " and ".join(holds)
+
+    def people(self, *, everywhere: bool = False) -> tuple[list[FoundRole], dict[str, FoundUser]]:
+        """All roles of the workspace, or of all, with their members, the hidden ones among them, and all users."""
+        query = {} if everywhere else {"workspace": self.workspace}
         listed = _part(self.ask("its roles", f"{_access.ROLES}/list", query=query), "roles", list)
         users = _part(self.ask("its users", f"{_access.USERS}/list"), "users", list)
         belong: dict[int, set[str]] = {}
@@ -166,7 +214,7 @@ class Work:
     def ask(self, what: str, path: str, *, query: Mapping[str, Any] | None = None, may_miss: bool = False) -> Any:
         """The answer to a question; None if it `may_miss` and MLflow says that there is no such thing."""
         try:
-            return self.client.call("GET", path, query=query)
+            return self.client.call("GET", path, query=query, headers=_headers(self.workspace))
         except _rest.RestError as error:
             if may_miss and error.code == "RESOURCE_DOES_NOT_EXIST":
                 return None
@@ -177,18 +225,21 @@ class Work:
         self.before, self.after = plan.before, plan.after
         for step in plan.steps:
             if not self.module.check_mode:
+                workspace = step.workspace or self.workspace
                 payload = {
-                    name: self.known[value] if isinstance(value, Later) else value
+                    name: self.known[workspace, value] if isinstance(value, Later) else value
                     for name, value in step.payload.items()
                 }
                 try:
-                    told = self.client.call(step.method, step.path, payload=payload)
+                    told = self.client.call(step.method, step.path, payload=payload, headers=_headers(workspace))
                 except _rest.RestError as error:
                     self._refuse_error(error, f"'{step.said}'", step.path)
                 if step.makes:
                     with _as_promised():
                         made = told if step.makes.kind == EXPERIMENT else _part(told, "role", dict)
-                        self.known[step.makes] = made["experiment_id" if step.makes.kind == EXPERIMENT else "id"]
+                        self.known[workspace, step.makes] = made[
+                            "experiment_id" if step.makes.kind == EXPERIMENT else "id"
+                        ]
             self.done.append(step.said)
 
     def refuse(self, problems: Iterable[Problem]) -> None:
@@ -277,7 +328,22 @@ def _role(told: Mapping[str, Any], members: Iterable[str]) -> FoundRole:
         description=str(told.get("description") or ""),
         grants=tuple(grants),
         members=frozenset(members),
+        workspace=str(told.get("workspace") or _access.DEFAULT_WORKSPACE),
     )
+
+
+def _workspace(told: Mapping[str, Any]) -> FoundWorkspace:
+    with _as_promised():
+        return FoundWorkspace(
+            name=str(told["name"]),
+            description=str(told.get("description") or ""),
+            root=str(told.get("default_artifact_root") or ""),
+        )
+
+
+def _headers(workspace: str) -> dict[str, str]:
+    """What says which workspace is meant. Without it MLflow takes `default`, and one without workspaces knows no other."""
+    return {} if workspace == _access.DEFAULT_WORKSPACE else {_access.WORKSPACE_HEADER: workspace}
 
 
 def hidden_role(user: FoundUser) -> str:

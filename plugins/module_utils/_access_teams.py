@@ -4,6 +4,9 @@
 
 A role is a team's if its description ends with a mark, so that a team that is not in the list any more is recognised, and a role that
 somebody made by hand is never taken away.
+
+With workspaces each team has one, and its role is there: what the list says of it is about that workspace alone. Each workspace is settled
+like an MLflow of its own.
 """
 
 from __future__ import annotations
@@ -15,14 +18,17 @@ from typing import Any
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._access import (
     ALL,
+    DEFAULT_WORKSPACE,
     EXPERIMENT,
     MODEL,
+    WORKSPACE,
     FoundRole,
     FoundUser,
     Grant,
     Plan,
     Problem,
     Role,
+    Step,
     User,
     delete_role,
     grant_of,
@@ -44,11 +50,18 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._access_things import
     plan_experiment,
     plan_model,
 )
+from ansible_collections.mlops.mlflow.plugins.module_utils._access_workspaces import (
+    FoundWorkspace,
+    Workspace,
+    plan_workspace,
+)
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render
 
 MARK = "[mlops.mlflow: mlflow_teams]"
 # What a team may do with what it works with, unless it says otherwise: log, change and register, and neither delete nor grant.
 DEFAULT_PERMISSION = "EDIT"
+# Of what is made in a team's workspace, whoever made it, all members have the team's permission.
+EVERYTHING = (EXPERIMENT, MODEL, "prompt", "scorer")
 _DESCRIPTION_LENGTH = 1024 - len(MARK) - 1
 
 
@@ -62,16 +75,27 @@ class Team:
     experiments: tuple[Grant, ...] = ()
     models: tuple[Grant, ...] = ()
     grants: tuple[Grant, ...] = ()
+    workspace: str = DEFAULT_WORKSPACE
+    permission: str = DEFAULT_PERMISSION
+
+    @property
+    def listed_grants(self) -> tuple[Grant, ...]:
+        """What the list says that it may do."""
+        return (*self.experiments, *self.models, *self.grants)
 
     @property
     def all_grants(self) -> tuple[Grant, ...]:
-        """What it may do, in one list."""
-        return (*self.experiments, *self.models, *self.grants)
+        """What it may do, in one list: in a workspace of its own, also to make something, and what everybody in it may."""
+        if self.workspace == DEFAULT_WORKSPACE:
+            return self.listed_grants
+        listed = {(one.kind, one.resource) for one in self.listed_grants}
+        own = (Grant(WORKSPACE, ALL, "USE"), *(Grant(kind, ALL, self.permission) for kind in EVERYTHING))
+        return (*(one for one in own if (one.kind, one.resource) not in listed), *self.listed_grants)
 
     @property
     def role(self) -> Role:
         """Its role."""
-        return Role(self.name, f"{self.description} {MARK}".strip(), self.all_grants, self.members)
+        return Role(self.name, f"{self.description} {MARK}".strip(), self.all_grants, self.members, self.workspace)
 
 
 @dataclass(frozen=True)
@@ -105,8 +129,11 @@ class Rules:
     keep_passwords: bool = False
 
 
-def teams_of(listed: Iterable[Mapping[str, Any]]) -> tuple[Team, ...]:
-    """Read the list as the inventory or the module has it."""
+def teams_of(listed: Iterable[Mapping[str, Any]], *, workspaces: bool = False) -> tuple[Team, ...]:
+    """Read the list as the inventory or the module has it; with workspaces a team has one of its own name, if it names no other."""
+
+    def workspace(team: Mapping[str, Any]) -> str:
+        return str(team.get("workspace") or (team.get("name") if workspaces else "") or DEFAULT_WORKSPACE)
 
     def grants(team: Mapping[str, Any], name: str, kind: str) -> tuple[Grant, ...]:
         return tuple(
@@ -122,6 +149,8 @@ def teams_of(listed: Iterable[Mapping[str, Any]]) -> tuple[Team, ...]:
             experiments=grants(team, "experiments", EXPERIMENT),
             models=grants(team, "models", MODEL),
             grants=tuple(grant_of(one) for one in team.get("grants") or []),
+            workspace=workspace(team),
+            permission=str(team.get("permission") or DEFAULT_PERMISSION),
         )
         for team in listed
     )
@@ -140,9 +169,15 @@ def users_of(listed: Iterable[Mapping[str, Any]]) -> tuple[User, ...]:
     )
 
 
-def list_problems(teams: Sequence[Team], users: Sequence[User] = ()) -> list[Problem]:
+def list_problems(teams: Sequence[Team], users: Sequence[User] = (), *, workspaces: bool = False) -> list[Problem]:
     """Return what is wrong with the list itself, whatever MLflow has."""
     problems: list[Problem] = []
+    for team in teams:
+        if workspaces:
+            problems += name_problem(WORKSPACE, team.workspace)
+        elif team.workspace != DEFAULT_WORKSPACE:
+            said = f"the team {team.name} has the workspace {team.workspace}, and there are no workspaces."
+            problems.append(("ACCESS_TEAMS", said))
     for kind, names in (("team", [one.name for one in teams]), ("user", [one.name for one in users])):
         twice = [name for name, count in Counter(names).items() if count > 1]
         problems += [("ACCESS_TEAMS", f"the {kind} {name} is in the list twice.") for name in twice]
@@ -157,7 +192,7 @@ def list_problems(teams: Sequence[Team], users: Sequence[User] = ()) -> list[Pro
             problems += name_problem(grant.kind, grant.resource)
         for grant in team.grants:
             problems += grant_problem(grant)
-        counted = Counter((one.kind, one.resource) for one in team.all_grants)
+        counted = Counter((one.kind, one.resource) for one in team.listed_grants)
         problems += [
             ("ACCESS_TEAMS", f"the team {team.name} has {where(*what)} twice.")
             for what, count in counted.items()
@@ -174,11 +209,14 @@ def list_problems(teams: Sequence[Team], users: Sequence[User] = ()) -> list[Pro
     return problems
 
 
-def list_sentences(teams: Iterable[Mapping[str, Any]], users: Iterable[Mapping[str, Any]], host: str) -> list[str]:
+def list_sentences(
+    teams: Iterable[Mapping[str, Any]], users: Iterable[Mapping[str, Any]], host: str, workspaces: bool = False
+) -> list[str]:
     """Return the sentences of what is wrong with the list itself."""
+    read = teams_of(teams, workspaces=workspaces)
     return [
         render(finding, host=host, variable=said.rstrip("."))
-        for finding, said in list_problems(teams_of(teams), users_of(users))
+        for finding, said in list_problems(read, users_of(users), workspaces=workspaces)
     ]
 
 
@@ -205,13 +243,73 @@ def team_problems(found: Found, teams: Sequence[Team], users: Sequence[User], ru
     return problems
 
 
-def plan_teams(found: Found, teams: Sequence[Team], users: Sequence[User], rules: Rules) -> Plan:
+def everywhere_problems(
+    found: Mapping[str, Found], teams: Sequence[Team], users: Sequence[User], rules: Rules
+) -> list[Problem]:
+    """Return the same for all workspaces; what is said of users is said once."""
+    problems = (
+        problem
+        for workspace, one in found.items()
+        for problem in team_problems(one, _in(workspace, teams), users, rules)
+    )
+    return list(dict.fromkeys(problems))
+
+
+def plan_everywhere(
+    found: Mapping[str, Found],
+    workspaces: Mapping[str, FoundWorkspace],
+    teams: Sequence[Team],
+    users: Sequence[User],
+    rules: Rules,
+) -> Plan:
+    """Return what brings all workspaces to the list. A workspace is made, and never deleted: it holds what a team has made.
+
+    Args:
+        found: what each workspace has, also those yet to be made.
+        workspaces: those that there are.
+        teams: the list.
+        users: who shall be there; the first workspace has them.
+        rules: how far the list goes.
+    """
+    steps: list[Step] = []
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for number, (workspace, one) in enumerate(found.items()):
+        own = _in(workspace, teams)
+        plan = plan_teams(one, own, users, rules, with_users=number == 0)
+        made = Plan()
+        if own and workspace != DEFAULT_WORKSPACE and workspace not in workspaces:
+            made = plan_workspace(None, Workspace(workspace, own[0].description))
+        # A role of a team that was in a workspace of which MLflow does not know any more can be taken away without naming it.
+        known = workspace if own or workspace in workspaces else ""
+        steps += [*made.steps, *(replace(step, workspace=known) for step in plan.steps)]
+        if workspace == DEFAULT_WORKSPACE:
+            before, after = {**before, **plan.before}, {**after, **plan.after}
+        elif made.steps or plan.steps:
+            key = f"workspace {workspace}"
+            before[key], after[key] = {**made.before, **plan.before}, {**made.after, **plan.after}
+    return Plan(tuple(sorted(steps, key=lambda step: not step.takes)), before, after)
+
+
+def wanted_workspaces(teams: Sequence[Team], roles: Iterable[FoundRole] = ()) -> list[str]:
+    """Return the workspaces that the list is about: `default`, those of teams, and those in which teams were."""
+    were = (one.workspace for one in roles if is_team(one))
+    return list(dict.fromkeys((DEFAULT_WORKSPACE, *(one.workspace for one in teams), *were)))
+
+
+def _in(workspace: str, teams: Iterable[Team]) -> tuple[Team, ...]:
+    return tuple(one for one in teams if one.workspace == workspace)
+
+
+def plan_teams(
+    found: Found, teams: Sequence[Team], users: Sequence[User], rules: Rules, *, with_users: bool = True
+) -> Plan:
     """Return what brings MLflow to the list: first what is taken from somebody, then the rest.
 
     Experiments and models are made, and never deleted; users are deleted only if the list says so.
     """
     plans: dict[tuple[str, str], Plan] = {}
-    for user in users:
+    for user in users if with_users else ():
         one = _settled(user, found, rules)
         plans["users", user.name] = plan_user(found.users.get(user.name), one, keep_password=rules.keep_passwords)
     for name in _named(teams, EXPERIMENT):
@@ -227,11 +325,11 @@ def plan_teams(found: Found, teams: Sequence[Team], users: Sequence[User], rules
             team.role,
             found.numbers,
             exact_members=rules.exact_members,
-            owner=f"the team {team.name}",
+            owner=_owner(team.name, team.workspace),
         )
     for role in found.roles:
         if is_team(role) and role.name not in {one.name for one in teams}:
-            plans["teams", role.name] = delete_role(role, found.numbers, f"the team {role.name}")
+            plans["teams", role.name] = delete_role(role, found.numbers, _owner(role.name, role.workspace))
     steps = [step for plan in plans.values() for step in plan.steps]
     changed = {key: plan for key, plan in plans.items() if plan.steps}
     return Plan(
@@ -239,6 +337,10 @@ def plan_teams(found: Found, teams: Sequence[Team], users: Sequence[User], rules
         before=_by_kind({key: plan.before for key, plan in changed.items()}),
         after=_by_kind({key: plan.after for key, plan in changed.items()}),
     )
+
+
+def _owner(team: str, workspace: str) -> str:
+    return f"the team {team}" if workspace == DEFAULT_WORKSPACE else f"the team {team} in workspace {workspace}"
 
 
 def is_team(role: FoundRole) -> bool:

@@ -132,6 +132,7 @@ class Wanted:
     schema: str = "tracking"
     expected_revision: str = ""
     schema_may_be_missing: bool = False
+    workspaces: bool = True
     environment: str = ""
     connections: int = 0
     require_tls: bool = True
@@ -690,6 +691,14 @@ def _judge_settings(judgement: Judgement, facts: Mapping[str, Any]) -> dict[str,
     return settings
 
 
+def _judge_workspaces(judgement: Judgement, facts: Mapping[str, Any], wanted: Wanted, name: str) -> list[str]:
+    found = [str(row.get("name")) for row in _rows(facts, "workspaces")]
+    if found and not wanted.workspaces:
+        said = f"The database {name} holds something in the workspaces {_some(found)}."
+        judgement.add("DATABASE_WORKSPACES", said)
+    return found
+
+
 def judge(
     facts: Mapping[str, Any], wanted: Wanted, parameters: Mapping[str, str], host: str
 ) -> tuple[list[dict[str, str]], dict[str, Any]]:
@@ -742,6 +751,7 @@ def judge(
         _judge_server(judgement, facts, wanted, parameters, server)
         _judge_privileges(judgement, facts, wanted, server)
         known |= _judge_schema(judgement, facts, wanted, name)
+        known["workspaces"] = _judge_workspaces(judgement, facts, wanted, name)
         known["connections"] = _judge_connections(judgement, facts, wanted, server)
         known["latency_ms"] = _number(facts.get("latency_ms"))
         if known["latency_ms"] > wanted.max_latency_ms:

@@ -132,6 +132,16 @@ SELECT name, setting FROM pg_settings
  WHERE name IN ('autovacuum', 'track_counts', 'fsync', 'full_page_writes', 'synchronous_commit', 'synchronous_standby_names',
                 'data_checksums', 'idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout')
 """
+# What MLflow keeps by workspaces, of those tables that this login may read.
+WORKSPACE_TABLES = """
+SELECT c.relname::text AS name
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'workspace' AND NOT a.attisdropped
+ WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema())) AND c.relkind IN ('r', 'p')
+   AND c.relname IN ('experiments', 'registered_models', 'evaluation_datasets', 'webhooks', 'secrets', 'endpoints',
+                     'model_definitions', 'mcp_servers')
+   AND has_table_privilege(c.oid, 'SELECT')
+ ORDER BY 1
+"""
 STANDBYS = "SELECT count(*)::int AS connected FROM pg_stat_replication"
 
 
@@ -432,6 +442,16 @@ def revision_of(session: Session, schema: str, tables: Sequence[str]) -> None:
             session.ask("first_rows", " UNION ALL ".join(parts))
 
 
+def workspaces_of(session: Session) -> None:
+    """Note in which workspaces other than `default` there is something."""
+    parts = [
+        f"SELECT DISTINCT workspace::text AS name FROM {row['name']} WHERE workspace <> 'default'"
+        for row in session.ask("workspace_tables", WORKSPACE_TABLES)
+    ]
+    if parts:
+        session.ask("workspaces", f"{' UNION '.join(parts)} ORDER BY 1 LIMIT 20")
+
+
 def talk(request: Mapping[str, Any], notes: Notes) -> None:
     """Go through the stages until one fails."""
     parameters: dict[str, str] = request["parameters"]
@@ -482,6 +502,8 @@ def ask_all(session: Session, schema: str) -> None:
     session.ask("privileges", PRIVILEGES)
     tables = [str(row.get("name")) for row in session.ask("tables", TABLES)]
     revision_of(session, schema, tables)
+    if schema == "tracking":
+        workspaces_of(session)
     session.ask("limits", LIMITS)
     session.sample()
     session.ask("transactions", TRANSACTIONS)

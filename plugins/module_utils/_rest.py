@@ -220,14 +220,20 @@ class Client:
             return self._exchange(watch.connection, deadline, tls, (method, self._path(whole), body, sent))
 
     def call(
-        self, method: str, path: str, *, query: Mapping[str, Any] | None = None, payload: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        payload: Any = None,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Call MLflow's REST API and return the object it answers with.
 
         Raises:
             RestError: no answer (see `request`), a status of error (`status` and `code` say which), or no JSON object.
         """
-        response = self.request(method, path, query=query, payload=payload)
+        response = self.request(method, path, query=query, payload=payload, headers=headers)
         return answered(response)
 
     # ----- the steps of a request
@@ -368,7 +374,9 @@ def _read(answer: http.client.HTTPResponse, most: int) -> tuple[bytes, bool]:
 
 
 def answered(response: Response) -> dict[str, Any]:
-    """Return the object in an answer of MLflow's REST API, or raise what it says of an error."""
+    """Return the object in an answer of MLflow's REST API, or raise what it says of an error; with status 204 there is nothing to say."""
+    if response.status == 204:
+        return {}
     try:
         said = json.loads(response.body)
     except (ValueError, RecursionError):

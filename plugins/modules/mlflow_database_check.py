@@ -29,6 +29,7 @@ ARGUMENTS: dict[str, Any] = {
     "schema": {"type": "str", "choices": ["tracking", "auth"], "default": "tracking"},
     "expected_revision": {"type": "str", "default": ""},
     "schema_may_be_missing": {"type": "bool", "default": False},
+    "workspaces": {"type": "bool", "default": True},
     "environment": {"type": "str", "default": ""},
     "connections": {"type": "int", "default": 0},
     "require_tls": {"type": "bool", "default": True},

@@ -10,7 +10,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mlops.mlflow.plugins.module_utils import _access, _access_things
-from ansible_collections.mlops.mlflow.plugins.module_utils._access_client import OPTIONS, STATE, Work, run
+from ansible_collections.mlops.mlflow.plugins.module_utils._access_client import OPTIONS, PLACE, STATE, Work, run
 
 
 def main() -> None:
@@ -18,6 +18,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **OPTIONS,
+            **PLACE,
             "name": {"type": "str", "required": True},
             "artifact_location": {"type": "str", "default": ""},
             "description": {"type": "str"},
@@ -39,10 +40,11 @@ def main() -> None:
 
     def act(work: Work) -> dict[str, Any]:
         work.refuse(_access.name_problem(_access.EXPERIMENT, wanted.name))
+        work.enter(given["workspace"])
         found = work.experiment(wanted.name)
         work.refuse(_access_things.experiment_problems(found, wanted))
         work.apply(_access_things.plan_experiment(found, wanted))
-        made = work.known.get(_access.Later(_access.EXPERIMENT, wanted.name), "")
+        made = work.known.get((work.workspace, _access.Later(_access.EXPERIMENT, wanted.name)), "")
         return {"experiment_id": found.number if found else str(made)}
 
     run(module, act)

@@ -13,6 +13,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils import _access
 from ansible_collections.mlops.mlflow.plugins.module_utils._access_client import (
     GRANT,
     OPTIONS,
+    PLACE,
     STATE,
     Work,
     hidden_role,
@@ -26,6 +27,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **OPTIONS,
+            **PLACE,
             "user": {"type": "str"},
             "role": {"type": "str"},
             **GRANT,
@@ -45,6 +47,7 @@ def main() -> None:
     def act(work: Work) -> dict[str, Any]:
         work.refuse(_access.permission_problems(wanted, user=given["user"]))
         work.login()
+        work.enter(given["workspace"])
         roles, users = work.people()
         name, user = given["role"], given["user"]
         if user is not None:

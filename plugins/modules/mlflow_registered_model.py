@@ -10,7 +10,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mlops.mlflow.plugins.module_utils import _access, _access_things
-from ansible_collections.mlops.mlflow.plugins.module_utils._access_client import OPTIONS, STATE, Work, run
+from ansible_collections.mlops.mlflow.plugins.module_utils._access_client import OPTIONS, PLACE, STATE, Work, run
 
 
 def main() -> None:
@@ -18,6 +18,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **OPTIONS,
+            **PLACE,
             "name": {"type": "str", "required": True},
             "description": {"type": "str"},
             "tags": {"type": "dict"},
@@ -39,6 +40,7 @@ def main() -> None:
 
     def act(work: Work) -> dict[str, Any]:
         work.refuse(_access.name_problem(_access.MODEL, wanted.name))
+        work.enter(given["workspace"])
         found = work.model(wanted.name)
         work.refuse(_access_things.model_problems(found, wanted))
         work.apply(_access_things.plan_model(found, wanted))

@@ -13,6 +13,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils import _access
 from ansible_collections.mlops.mlflow.plugins.module_utils._access_client import (
     GRANT,
     OPTIONS,
+    PLACE,
     STATE,
     Work,
     numbers_of,
@@ -25,6 +26,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **OPTIONS,
+            **PLACE,
             "name": {"type": "str", "required": True},
             "description": {"type": "str"},
             "grants": {"type": "list", "elements": "dict", "options": GRANT},
@@ -40,11 +42,13 @@ def main() -> None:
         description=given["description"],
         grants=None if given["grants"] is None else tuple(_access.grant_of(one) for one in given["grants"]),
         members=None if given["members"] is None else tuple(given["members"]),
+        workspace=given["workspace"],
     )
 
     def act(work: Work) -> dict[str, Any]:
         work.refuse(_access.role_problems(wanted))
         work.login()
+        work.enter(given["workspace"])
         roles, users = work.people()
         found = next((one for one in roles if one.name == wanted.name), None)
         if given["state"] == "absent":

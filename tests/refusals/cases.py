@@ -751,6 +751,19 @@ TEAMS = (
         playbook="mlflow_access/refuse",
     ),
     Case(
+        "team-that-can-have-no-workspace",
+        "[ACCESS_NAME] {name}: the name of the workspace 'Data Science' is none that MLflow takes for a workspace: 2 to 63 small letters, digits and"
+        " dashes between them, and no reserved word. Choose another name. Nothing was changed.",
+        {"mlflow_teams": [{"name": "Data Science"}], "mlflow_workspaces": True},
+        playbook="mlflow_access/refuse",
+    ),
+    Case(
+        "team-with-a-workspace-where-there-are-none",
+        "[ACCESS_TEAMS] {name}: the team fraud has the workspace data, and there are no workspaces. Leave one of them. Nothing was changed.",
+        {"mlflow_teams": [{"name": "fraud", "workspace": "data"}]},
+        playbook="mlflow_access/refuse",
+    ),
+    Case(
         "team-without-a-name",
         f"[VARIABLE_VALUE] {{name}}: mlflow_teams=(its parts). missing required arguments: name found in mlflow_teams. {FORM}",
         {"mlflow_teams": [{"members": ["anna"]}]},

@@ -101,9 +101,30 @@ REGISTERED = (
     Finding(
         "ACCESS_IN_USE",
         CRITICAL,
-        "A registered model still has versions",
-        "Deleting a registered model deletes all of its versions for good.",
-        "Delete the versions that nobody needs, or say force: true.",
+        "A registered model still has versions, or a workspace something in it",
+        "Deleting it deletes all of that for good.",
+        "Delete what nobody needs (deleted experiments are there until they are gone for good), or say force: true.",
+    ),
+    Finding(
+        "ACCESS_WORKSPACES_OFF",
+        CRITICAL,
+        "MLflow has no workspaces",
+        "It runs without them, so there is nothing but the workspace default.",
+        "Set mlflow_workspaces to true and run the playbook mlops.mlflow.site.",
+    ),
+    Finding(
+        "ACCESS_WORKSPACE_UNKNOWN",
+        CRITICAL,
+        "There is no such workspace",
+        "It was not made yet, or the name is misspelt.",
+        "Correct the name, or make the workspace (mlflow_teams, or the module mlflow_workspace).",
+    ),
+    Finding(
+        "ACCESS_ROOT",
+        CRITICAL,
+        "A workspace cannot keep its artifacts there",
+        "MLflow serves the artifacts of a workspace from a place of its own, and would look there for what its database has elsewhere.",
+        "Leave artifact_root out, or name a bucket that clients reach themselves.",
     ),
     Finding(
         "ACCESS_SELF",

@@ -15,6 +15,13 @@ REGISTERED = (
         "Use another host or name, or set mlflow_database_adopt=true to use what is there.",
     ),
     Finding(
+        "DATABASE_WORKSPACES",
+        CRITICAL,
+        "What is in workspaces would be hidden",
+        "MLflow shall run without workspaces, and the database holds something in others than default.",
+        "Set mlflow_workspaces to true, or move it to the workspace default first (mlflow db move-resources, after a backup).",
+    ),
+    Finding(
         "DATABASE_ENVIRONMENT",
         CRITICAL,
         "The database belongs to another environment",

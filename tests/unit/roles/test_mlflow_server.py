@@ -132,6 +132,7 @@ INPUT: dict[str, Any] = {
         "memtotal_mb": 4000,
     },
 }
+SOURCES = "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX"
 RENDER = """
 - hosts: localhost
   connection: local
@@ -191,6 +192,7 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mlflow_artifact_store_s3_expected_owner="123456789012",
         mlflow_server_https_proxy="http://proxy:3128",
         mlflow_server_extra_env={"MLFLOW_S3_UPLOAD_EXTRA_ARGS": '{"ServerSideEncryption": "aws:kms"}', "LANG": "C"},
+        mlflow_workspaces=True,
     )
     assert done.code == 0, done.output
     return folder
@@ -270,6 +272,33 @@ def test_without_a_gate_nothing_is_said_about_it(rendered: Path) -> None:
     parser = configparser.ConfigParser()
     parser.read(rendered / "auth.ini.j2")
     assert parser["mlflow"]["authorization_function"] == "mlflow.server.auth:authenticate_request_basic_auth"
+
+
+def test_workspaces_are_as_they_were_chosen(rendered: Path, apart: Path) -> None:
+    names = ("MLFLOW_ENABLE_WORKSPACES", "MLFLOW_RBAC_SEED_DEFAULT_ROLES", SOURCES)
+    assert not [name for name in environment_of(rendered) if name in names]
+    environment = environment_of(apart)
+    assert [environment[name] for name in names[:2]] == ["true", "false"]
+
+
+@pytest.mark.parametrize(
+    ("source", "taken"),
+    [
+        ("runs:/0123/model", True),
+        ("models:/m-0123", True),
+        ("mlflow-artifacts:/workspaces/fraud/1/models/m-0123/artifacts", True),
+        ("dummy-source", True),  # of a prompt
+        ("s3://bucket/mlflow/workspaces/fraud/1/models/m-0123/artifacts", False),
+        (" s3://bucket/mlflow/workspaces/fraud", False),
+        ("\ns3://bucket/mlflow/workspaces/fraud", False),
+        ("S3://bucket/mlflow", False),
+        ("runs:/0123\ns3://bucket/mlflow", False),
+        ("https://elsewhere.example.com/model", False),
+    ],
+)
+def test_with_workspaces_no_model_comes_from_an_address_in_the_bucket(apart: Path, source: str, taken: bool) -> None:
+    """As MLflow compares it (mlflow.server.handlers:_create_model_version)."""
+    assert bool(re.search(environment_of(apart)[SOURCES], source)) is taken
 
 
 def test_a_remote_database_is_checked_against_its_certificate(apart: Path) -> None:

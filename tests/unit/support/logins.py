@@ -8,7 +8,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -36,16 +36,25 @@ class Person:
     server: MlflowServer
     name: str
     password: str
+    workspace: str = ""  # that the requests name; none if it is empty
+
+    def in_workspace(self, name: str) -> Person:
+        """The same one, in a workspace."""
+        return replace(self, workspace=name)
 
     def ask(self, method: str, path: str, payload: Any = None, **query: Any) -> tuple[int, Any]:
-        """Status and answer of a request."""
+        """Status and answer of a request. Bytes are sent as they are."""
         login = base64.b64encode(f"{self.name}:{self.password}".encode()).decode()
         url = f"{self.server.url}{path}" + (f"?{urlencode(query)}" if query else "")
         request = urllib.request.Request(
             url,
-            data=None if payload is None else json.dumps(payload).encode(),
+            data=payload if payload is None or isinstance(payload, bytes) else json.dumps(payload).encode(),
             method=method,
-            headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
+            headers={
+                "Authorization": f"Basic {login}",
+                "Content-Type": "application/octet-stream" if isinstance(payload, bytes) else "application/json",
+                **({"X-MLFLOW-WORKSPACE": self.workspace} if self.workspace else {}),
+            },
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
@@ -126,6 +135,16 @@ class Logins:
 @contextlib.contextmanager
 def running_logins(folder: Path, postgresql: Server) -> Iterator[Logins]:
     """Start a server whose databases are new."""
+    with (
+        login_databases(folder, postgresql) as environment,
+        running_mlflow(folder, environment, app="mlops-basic") as server,
+    ):
+        yield Logins(server)
+
+
+@contextlib.contextmanager
+def login_databases(folder: Path, postgresql: Server) -> Iterator[dict[str, str]]:
+    """Make the databases, and return the environment of a server that has them."""
 
     def uri(name: str) -> str:
         return postgresql.uri(name).replace("postgresql:", "postgresql+psycopg2:")
@@ -133,11 +152,9 @@ def running_logins(folder: Path, postgresql: Server) -> Iterator[Logins]:
     with postgresql.database("access_tracking") as tracking, postgresql.database("access_logins") as logins:
         settings = folder / "auth.ini"
         settings.write_text(SETTINGS.format(uri=uri(logins).replace("%", "%%"), admin=ADMIN), encoding="utf-8")
-        environment = {
+        yield {
             "MLFLOW_BACKEND_STORE_URI": uri(tracking),
             "MLFLOW_AUTH_CONFIG_PATH": str(settings),
             "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": "a-key-of-this-test-and-nothing-else",
         }
-        with running_mlflow(folder, environment, app="mlops-basic") as server:
-            yield Logins(server)

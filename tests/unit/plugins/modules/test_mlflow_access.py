@@ -289,7 +289,7 @@ def test_grants_that_cannot_be(logins: Logins) -> None:
     said = "A workspace is granted to roles, and not to a user himself."
     refused(logins, "ACCESS_GRANT", said, "permission", user=ADMIN, **workspace)
     settle(logins, "role", name="readers-of-all")
-    said = "READ on every workspace: a workspace knows USE and MANAGE."
+    said = "READ on the workspace: a workspace knows USE and MANAGE."
     refused(logins, "ACCESS_GRANT", said, "permission", role="readers-of-all", **{**workspace, "permission": "READ"})
 
 

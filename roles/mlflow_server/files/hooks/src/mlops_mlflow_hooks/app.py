@@ -55,6 +55,7 @@ def _server(application: Any, users: Any = None) -> Server:
             "MLflow's default server."
         )
     artifacts.settle(os.environ)
+    artifacts.keep_apart(os.environ)
     handlers = relied_on("mlflow.server.handlers", "_get_tracking_store")
 
     def tracking() -> None:

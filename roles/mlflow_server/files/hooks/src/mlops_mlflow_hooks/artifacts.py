@@ -3,6 +3,8 @@
 
 MLflow offers signed URLs of its store to every client as soon as the store can make them, and has no setting against it. A client
 takes the offer without being asked, for every download and for large uploads, and fails where it cannot reach the store.
+
+And whose they may be, where MLflow runs with workspaces.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 from mlops_mlflow_hooks._reliance import relied_on
 
 VARIABLE = "MLOPS_ARTIFACT_TRANSFER"
+WORKSPACES = "MLFLOW_ENABLE_WORKSPACES"
 PROXIED, PRESIGNED, DIRECT = "proxied", "presigned", "direct"
 
 
@@ -40,6 +43,40 @@ def settle(environment: Mapping[str, str]) -> None:
     # Everything that serves artifacts asks this function for the store, each time, by this name.
     handlers: Any = relied_on("mlflow.server.handlers", "_get_artifact_repo_mlflow_artifacts")
     handlers._get_artifact_repo_mlflow_artifacts = _streaming(handlers._get_artifact_repo_mlflow_artifacts)
+
+
+def keep_apart(environment: Mapping[str, str]) -> None:
+    """With workspaces, let a trace have the artifacts of its own experiment only.
+
+    Where they are is a tag, which anybody who may change the trace can set, and MLflow reads there with its own key, whosoever they are.
+    """
+    if environment.get(WORKSPACES, "").lower() not in ("true", "1"):
+        return
+    handlers: Any = relied_on(
+        "mlflow.server.handlers",
+        "_get_trace_artifact_repo",
+        "_get_tracking_store",
+        "_is_uri_within_root",
+        "_normalized_uri_parts",
+        "get_artifact_uri_for_trace",
+    )
+    handlers._get_trace_artifact_repo = _own(handlers, handlers._get_trace_artifact_repo)
+
+
+def _own(handlers: Any, repository_of: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    exceptions = relied_on("mlflow.exceptions", "MlflowException")
+
+    def repository(trace: Any) -> Any:
+        location = handlers.get_artifact_uri_for_trace(trace)
+        root = handlers._get_tracking_store().get_experiment(trace.experiment_id).artifact_location
+        parts = "/".join(handlers._normalized_uri_parts(location)[2]).split("/")
+        if ".." in parts or not handlers._is_uri_within_root(location, root):
+            raise exceptions.MlflowException.invalid_parameter_value(
+                f"The artifacts of trace {trace.trace_id} are not those of its experiment."
+            )
+        return repository_of(trace)
+
+    return repository
 
 
 def _streaming(store: Callable[[], Any]) -> Callable[[], Streaming]:
