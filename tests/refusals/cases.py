@@ -95,7 +95,7 @@ VARIABLES = (
     ),
     Case(
         "provider-misspelt",
-        "[VARIABLE_VALUE] {name}: mlflow_certificates_provider=file. It is one of private_ca, files. Did you mean files?"
+        "[VARIABLE_VALUE] {name}: mlflow_certificates_provider=file. It is one of private_ca, files, acme. Did you mean files?"
         f" {FORM}",
         {"mlflow_certificates_provider": "file"},
         is_choice=True,
@@ -538,6 +538,58 @@ CERTIFICATES = (
     ),
 )
 
+BY_ACME = {
+    "mlflow_certificates_provider": "acme",
+    "mlflow_certificates_acme_email": "team@example.com",
+    "mlflow_certificates_acme_accept_terms": True,
+    "mlflow_certificates_wanted": [
+        {"name": "edge", "common_name": "mlflow.test", "dns": ["mlflow.test"], "usage": ["serverAuth"]}
+    ],
+}
+OTHER_NAME = "Change mlflow_domain or mlflow_certificates_extra_names, or choose another mlflow_certificates_provider. Nothing was changed."
+ACME = (
+    Case(
+        "terms-nobody-accepted",
+        "[CERT_ACME_CHOICE] {name}: mlflow_certificates_acme_accept_terms=false. An ACME server issues nothing to somebody who has not agreed"
+        " to its terms. Read the terms that https://ca.mlflow.test/directory names, and set it to true. Nothing was changed.",
+        {
+            **BY_ACME,
+            "mlflow_certificates_acme_directory": "https://ca.mlflow.test/directory",
+            "mlflow_certificates_acme_accept_terms": False,
+        },
+        playbook="mlflow_certificates/refuse",
+    ),
+    Case(
+        "acme-without-email-and-without-port-80",
+        "[CERT_ACME_CHOICE] {name}: mlflow_certificates_acme_email=. It is not set. Set it to an address that people read: by it the ACME"
+        " server knows whose certificates these are. Nothing was changed.\n"
+        "[CERT_ACME_CHOICE] {name}: mlflow_edge_redirect_http=false. The ACME server asks on port 80 for a proof, and the edge would not"
+        " listen there. Set it to true, or bring a certificate. Nothing was changed.",
+        {
+            **BY_ACME,
+            "mlflow_certificates_acme_directory": "https://ca.mlflow.test/directory",
+            "mlflow_certificates_acme_email": "",
+            "mlflow_edge_redirect_http": False,
+        },
+        playbook="mlflow_certificates/refuse",
+    ),
+    Case(
+        "public-acme-for-a-name-of-ones-own",
+        "[CERT_ACME_CHOICE] {name}: mlflow_certificates_provider=acme. There is no certificate for every name: mlflow.test is no name of the"
+        f" public DNS, and acme-v02.api.letsencrypt.org issues for those only. {OTHER_NAME}",
+        BY_ACME,
+        playbook="mlflow_certificates/refuse",
+    ),
+    Case(
+        "acme-server-that-is-not-there",
+        "[CERT_ACME_UNREACHABLE] {name}: mlflow_certificates_acme_directory=https://127.0.0.1:9/directory. The ACME server does not answer"
+        " (Connection refused). Ask for it from the edge with curl; for an authority of your own set mlflow_certificates_ca_files or"
+        " mlflow_certificates_acme_ca_file. Nothing was changed.",
+        {**BY_ACME, "mlflow_certificates_acme_directory": "https://127.0.0.1:9/directory"},
+        playbook="mlflow_certificates/refuse",
+    ),
+)
+
 PLACE = "Set mlflow_artifact_uri to an absolute directory or to a bucket and prefix such as s3://bucket/prefix. Nothing was changed."
 STORE = {
     "mlflow_artifact_uri": "s3://acme-mlflow-test/mlflow",
@@ -775,4 +827,16 @@ TEAMS = (
     ),
 )
 
-CONTROLLER = (*INVENTORIES, *VARIABLES, *CHOICES, *IDENTITY, *LOGINS, *SIZES, *SECRETS, *CERTIFICATES, *STORES, *TEAMS)
+CONTROLLER = (
+    *INVENTORIES,
+    *VARIABLES,
+    *CHOICES,
+    *IDENTITY,
+    *LOGINS,
+    *SIZES,
+    *SECRETS,
+    *CERTIFICATES,
+    *ACME,
+    *STORES,
+    *TEAMS,
+)

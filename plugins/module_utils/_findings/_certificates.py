@@ -77,4 +77,25 @@ REGISTERED = (
         "Intermediate certificates are missing from the file.",
         "Append them; name an authority of your own in mlflow_certificates_ca_files.",
     ),
+    Finding(
+        "CERT_ACME_CHOICE",
+        CRITICAL,
+        "A choice about certificates by ACME cannot work",
+        "The terms are not accepted, an address is missing, a name is not one that an ACME server can ask for, or port 80 is not the edge's.",
+        "Correct the variable that is named.",
+    ),
+    Finding(
+        "CERT_ACME_UNREACHABLE",
+        CRITICAL,
+        "The ACME server cannot be asked",
+        "The edge has no way to it, its certificate is not trusted there, or the address is not that of an ACME directory.",
+        "Ask for the directory from the edge with curl, and correct mlflow_certificates_acme_directory or mlflow_certificates_acme_ca_file.",
+    ),
+    Finding(
+        "CERT_ACME_REFUSED",
+        CRITICAL,
+        "The ACME server issued no certificate",
+        "It could not see on port 80 that the name is this host's, or it does not issue for the name.",
+        "Let the name lead to the edge and port 80 be open from the ACME server, then run the playbook mlops.mlflow.site again.",
+    ),
 )

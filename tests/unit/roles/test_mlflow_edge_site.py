@@ -22,6 +22,7 @@ USUAL: dict[str, Any] = {
     "mlflow_edge_listen_addresses": [],
     "mlflow_edge_https_port": 443,
     "mlflow_edge_redirect_http": True,
+    "mlflow_edge_acme_webroot": "",
     "mlflow_edge_certificate": EDGE,
     "mlflow_edge_private_key": "/etc/mlflow/tls/edge.key",
     "mlflow_edge_hsts_max_age": 31536000,
@@ -106,6 +107,15 @@ def test_port_80_only_redirects_and_only_if_wanted() -> None:
     assert said(location(first, "/"), "return") == [["308", "https://mlflow.example.com$request_uri"]]
     assert said(location(first, "^~", "/.well-known/acme-challenge/"), "return") == [["404"]]
     assert text(mlflow_edge_redirect_http=False).count("server {") == 1
+
+
+def test_proofs_for_an_acme_server_are_shown_and_it_reloads_by_itself() -> None:
+    by_acme = {"mlflow_edge_acme_webroot": "/var/lib/mlflow-acme", "__mlflow_edge_public_files": []}
+    first, _second = [directive for directive in parse(text(**by_acme)) if directive.name == "server"]
+    proofs = location(first, "^~", "/.well-known/acme-challenge/")
+    assert (said(proofs, "root"), said(proofs, "return")) == ([["/var/lib/mlflow-acme"]], [])
+    assert said(location(first, "/"), "return") == [["308", "https://mlflow.example.com$request_uri"]]
+    assert "c0ffee" not in text(**by_acme)
 
 
 def test_a_server_that_does_not_answer_is_left_alone_only_if_there_is_another() -> None:

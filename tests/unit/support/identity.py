@@ -373,6 +373,7 @@ def values_for(site: Path, ports: Mapping[str, int], **changes: Any) -> dict[str
         "mlflow_edge_https_port": ports["edge"],
         "mlflow_edge_redirect_http": False,
         "mlflow_edge_allowed_origins": [],
+        "mlflow_edge_acme_webroot": "",
         "mlflow_edge_certificate": str(site / "edge.pem"),
         "mlflow_edge_private_key": str(site / "edge.key"),
         "mlflow_edge_upstreams": [{"address": LOOPBACK, "ports": [ports["server"]]}],
@@ -458,8 +459,10 @@ http {{
 
 
 @contextlib.contextmanager
-def running_edge(folder: Path, authority: Authority, values: Mapping[str, Any]) -> Iterator[None]:
-    """Start nginx with the site."""
+def running_edge(
+    folder: Path, authority: Authority, values: Mapping[str, Any], inside: Sequence[str] = ()
+) -> Iterator[None]:
+    """Start nginx with the site; `inside` is what leads into a network of its own (support/acme.py)."""
     certificate, key = authority.issue("localhost")
     (folder / "edge.pem").write_bytes(certificate)
     (folder / "edge.key").write_bytes(key)
@@ -476,6 +479,7 @@ def running_edge(folder: Path, authority: Authority, values: Mapping[str, Any]) 
         )
     )
     command: list[str | Path] = [
+        *inside,
         debian() / "usr/sbin/nginx",
         "-e",
         folder / "nginx.log",
@@ -484,7 +488,9 @@ def running_edge(folder: Path, authority: Authority, values: Mapping[str, Any]) 
         "-c",
         folder / "nginx.conf",
     ]
-    with running(command, _listens(values["mlflow_edge_https_port"]), folder / "nginx-start.log", env=libraries()):
+    # It writes the number of its process when it listens.
+    ready: Callable[[], bool] = (folder / "nginx.pid").exists if inside else _listens(values["mlflow_edge_https_port"])
+    with running(command, ready, folder / "nginx-start.log", env=libraries()):
         yield
 
 
