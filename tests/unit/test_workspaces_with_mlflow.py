@@ -105,7 +105,7 @@ def log(somebody: Person, experiment: str, model: str, text: str) -> Work:
     good(somebody.ask("PUT", f"{SERVED}/{key}/note.txt", text.encode()))
     source = {"name": model, "source": f"{made['artifact_uri']}", "run_id": made["run_id"], "description": text}
     version = good(somebody.ask("POST", f"{VERSIONS}/create", source))["model_version"]["version"]
-    trace = {
+    trace: dict[str, Any] = {
         "trace_id": f"tr-{made['run_id']}",
         "trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": number}},
         "request_time": "2026-01-01T00:00:00Z",
@@ -219,7 +219,13 @@ def test_what_there_was_before_is_in_the_default_workspace(site: Site) -> None:
 
 
 def test_switching_them_off_would_hide_what_is_in_them(site: Site) -> None:
-    asked = {"uri": site.database, "host": "app1", "require_tls": False, "indexes": False, "fail_on": "never"}
+    asked: dict[str, Any] = {
+        "uri": site.database,
+        "host": "app1",
+        "require_tls": False,
+        "indexes": False,
+        "fail_on": "never",
+    }
     hidden = run_module("mlflow_database_check", **asked, workspaces=False)
     said = [one["summary"] for one in hidden["findings"] if one["id"] == "DATABASE_WORKSPACES"]
     assert said == ["The database access_tracking holds something in the workspaces ads, fraud."]
@@ -589,7 +595,12 @@ def test_the_audit_sees_all_workspaces(site: Site, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(_artifact_uri, "_FLEETING", ())
 
     def look() -> dict[str, Any]:
-        asked = {"store": {"uri": str(site.folder)}, "database_uri": site.database, "host": "app1", "fail_on": "never"}
+        asked: dict[str, Any] = {
+            "store": {"uri": str(site.folder)},
+            "database_uri": site.database,
+            "host": "app1",
+            "fail_on": "never",
+        }
         return run_module("mlflow_artifact_audit", **asked)
 
     note = site.folder / site.fraud.location / "note.txt"

@@ -42,7 +42,7 @@ class Person:
         """The same one, in a workspace."""
         return replace(self, workspace=name)
 
-    def ask(self, method: str, path: str, payload: Any = None, **query: Any) -> tuple[int, Any]:
+    def ask(self, method: str, path: str, payload: Any = None, /, **query: Any) -> tuple[int, Any]:
         """Status and answer of a request. Bytes are sent as they are."""
         login = base64.b64encode(f"{self.name}:{self.password}".encode()).decode()
         url = f"{self.server.url}{path}" + (f"?{urlencode(query)}" if query else "")
