@@ -206,11 +206,15 @@ def permission_problems(grant: Grant, user: str | None) -> list[Problem]:
 
 def password_problem(wanted: User) -> list[Problem]:
     """Return what is wrong with the password of a wanted user; none counts as empty."""
-    length = len(wanted.password or "")
-    if length >= PASSWORD_LENGTH:
+    password = wanted.password or ""
+    if len(password) < PASSWORD_LENGTH:
+        said = f"has {len(password)} characters, and {PASSWORD_LENGTH} are the least."
+    elif not password.isascii():
+        # mlflow/server/auth/__init__.py, the routes that FastAPI serves itself: b64decode(credentials).decode("ascii").
+        said = "holds a character beyond ASCII, with which MLflow refuses to upload artifacts."
+    else:
         return []
-    said = f"the password of the user {wanted.name} has {length} characters, and {PASSWORD_LENGTH} are the least."
-    return [("ACCESS_PASSWORD", said)]
+    return [("ACCESS_PASSWORD", f"the password of the user {wanted.name} {said}")]
 
 
 def user_problems(wanted: User, found: FoundUser | None, login: str) -> list[Problem]:

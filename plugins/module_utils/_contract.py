@@ -189,6 +189,16 @@ def secret_problems(secrets: Mapping[str, Mapping[str, Any]], environment: str, 
                     limit="Nobody can type it, and files of settings end a value there",
                 )
             )
+        if name.endswith("admin_password") and not value.isascii():
+            problems.append(
+                render(
+                    "SECRET_CHARACTERS",
+                    host=host,
+                    variable=f"{name} holds a character beyond ASCII",
+                    limit="MLflow reads passwords as ASCII where artifacts are uploaded, and answers 401",
+                    fix="Use letters, digits and signs of ASCII only",
+                )
+            )
         reason = weak(
             name, value, minimum=int(secret["minimum"]), username=username if name.endswith("admin_password") else ""
         )

@@ -159,6 +159,12 @@ HOST = Run(
             {"mlflow_admin_password": "Tr0ub4d&"},
         ),
         Case(
+            "secret-beyond-ascii",
+            "[SECRET_CHARACTERS] {name}: mlflow_admin_password holds a character beyond ASCII. MLflow reads passwords as ASCII where artifacts"
+            " are uploaded, and answers 401. Use letters, digits and signs of ASCII only. Nothing was changed.",
+            {"mlflow_admin_password": "Grüße-aus-dem-Lager"},
+        ),
+        Case(
             "secret-with-line-break",
             "[SECRET_CHARACTERS] {name}: mlflow_crypto_kek_passphrase holds a line break or another control character. Nobody can type it,"
             " and files of settings end a value there. Remove the line break: write the value in one line, in quotes."

@@ -39,8 +39,9 @@ REGISTERED = (
         "ACCESS_PASSWORD",
         CRITICAL,
         "A new user has no usable password",
-        "MLflow takes passwords of at least 12 characters, and a user who logs in to MLflow itself needs one.",
-        "Give a password of at least 12 characters, from the vault.",
+        "MLflow takes passwords of at least 12 characters, reads them as ASCII where artifacts are uploaded, and a user who logs in to MLflow itself "
+        "needs one.",
+        "Give a password of at least 12 characters of ASCII, from the vault.",
     ),
     Finding(
         "ACCESS_NO_LOGINS",

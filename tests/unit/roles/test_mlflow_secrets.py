@@ -167,6 +167,15 @@ def test_what_is_missing_is_added_and_all_else_is_kept(site: Site) -> None:
     authority(after)
 
 
+def test_single_sign_on_has_secrets_of_its_own(site: Site) -> None:
+    main = site.vault.parent / "main.yml"
+    main.write_text(main.read_text() + "mlflow_auth: oidc\n")
+    run = site.run()
+    assert run.code == 0, run.output
+    assert "made mlflow_gate_crypto_passphrase, mlflow_identity_key" in run.output
+    assert set(site.secrets()) == NAMES | {"mlflow_gate_crypto_passphrase", "mlflow_identity_key"}
+
+
 def refused(run: Played, sentence: str) -> None:
     assert run.code != 0
     assert len(run.sentences) == 1, run.output

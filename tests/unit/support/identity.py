@@ -122,11 +122,12 @@ class Browser:
     def ask(self, url: str, method: str = "GET", body: bytes | str | None = None, **headers: str) -> Answer:
         """One request, again where the edge asks for patience: headers with underscores for dashes."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while (answer := self._ask(url, method, body, **headers)).status == 429 and time.monotonic() < deadline:
+        while (answer := self.ask_once(url, method, body, **headers)).status == 429 and time.monotonic() < deadline:
             time.sleep(0.2)
         return answer
 
-    def _ask(self, url: str, method: str, body: bytes | str | None, **headers: str) -> Answer:
+    def ask_once(self, url: str, method: str = "GET", body: bytes | str | None = None, **headers: str) -> Answer:
+        """One request."""
         parts = urllib.parse.urlsplit(url)
         assert parts.hostname
         self.seen.append(url)
@@ -343,7 +344,7 @@ class Site:
 
     def ask(self, path: str, method: str = "GET", body: bytes | str | None = None, **headers: str) -> Answer:
         """A request of a program that was never here."""
-        return self.browser().ask(self.url + path, method, body, **{"Accept": "*/*", **headers})
+        return self.browser().ask_once(self.url + path, method, body, **{"Accept": "*/*", **headers})
 
     @property
     def logs(self) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from ansible_collections.mlops.mlflow.tests.unit.support.mlflow_server import MlflowServer, running_mlflow
 from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import Server
 
-ADMIN, PASSWORD = "admin", "p:/?#[]@ä-a-long-password"
+ADMIN, PASSWORD = "admin", "p:/?#[]@-a-long-password"
 # As roles/mlflow_server/templates/auth.ini.j2 with the defaults of the role. A server that changes a login forgets it at once.
 SETTINGS = """\
 [mlflow]
