@@ -369,7 +369,7 @@ def values_for(site: Path, ports: Mapping[str, int], **changes: Any) -> dict[str
         "__mlflow_gate_run": str(site),
         "__mlflow_gate_modules": str(debian() / "usr/lib/apache2/modules"),
         "__mlflow_gate_log": str(site / "gate.log"),
-        "__mlflow_gate_entry_bytes": 33297,
+        "__mlflow_gate_entry_bytes": 33304,
         "mlflow_edge_listen_addresses": [LOOPBACK],
         "mlflow_edge_https_port": ports["edge"],
         "mlflow_edge_redirect_http": False,
