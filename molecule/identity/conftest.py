@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.mlops.mlflow.molecule.shared import checks
 from ansible_collections.mlops.mlflow.molecule.shared.several import hosts, site
 
 __all__ = ["hosts", "site"]
@@ -34,3 +39,50 @@ def person(hosts: Mapping[str, Any]) -> Callable[..., list[dict[str, Any]]]:
         return seen
 
     return does
+
+
+@pytest.fixture(scope="session")
+def keep(site: Path) -> Callable[[str, Mapping[str, Any]], None]:
+    """Keeps the screenshot of what was seen: where MLOPS_SCREENSHOTS says (`docs/images` makes those of the documentation), or beside the site."""
+    folder = Path(os.environ.get("MLOPS_SCREENSHOTS") or site / "screenshots")
+
+    def picture(name: str, seen: Mapping[str, Any]) -> None:
+        data = base64.b64decode(seen["picture"])
+        assert data.startswith(b"\x89PNG")
+        assert len(data) > 2000
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.png").write_bytes(data)
+
+    return picture
+
+
+@pytest.fixture
+def company(hosts: Mapping[str, Any]) -> Callable[..., AbstractContextManager[None]]:
+    """The provider's people: within `company(bob=None)` there is no bob, within `company(bob=[...])` he has these groups."""
+    place, provider = "/opt/provider/settings.json", hosts["sso-provider"]
+
+    def known(settings: str) -> None:
+        checks.run_with_input(provider, ["/usr/bin/tee", place], settings)
+        provider.check_output("systemctl restart provider")
+        checks.wait_until(
+            lambda: provider.run(f"curl --silent --insecure --fail {LOGIN}/.well-known/openid-configuration").rc == 0,
+            60,
+            "the provider answers again",
+        )
+
+    @contextmanager
+    def changed(**groups: list[str] | None) -> Iterator[None]:
+        before = provider.check_output(f"cat {place}")
+        settings = json.loads(before)
+        for name, wanted in groups.items():
+            if wanted is None:
+                del settings["users"][name]
+            else:
+                settings["users"][name]["claims"]["groups"] = wanted
+        known(json.dumps(settings))
+        try:
+            yield
+        finally:
+            known(before)
+
+    return changed

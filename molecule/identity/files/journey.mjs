@@ -1,14 +1,14 @@
 // What somebody does in a browser: node journey.mjs '{"url": ..., "state": FILE, "steps": [...]}' prints what was seen after each step, as JSON.
 //
-// Steps: {go: ADDRESS}, {log_in: [NAME, PASSWORD]}, {ask: PATH} (as the page's own scripts do), {forget: true}. `state` keeps the cookies from
-// one journey to the next. Certificates are the business of other tests: this browser knows neither of the two authorities.
+// Steps: {go: ADDRESS}, {log_in: [NAME, PASSWORD]}, {ask: PATH} (as the page's own scripts do), {confirm: SELECTOR} (clicks there). Each
+// may have `picture: true`, which brings a screenshot as base64. `state` keeps the cookies from one journey to the next. Certificates are the business of other tests: this browser knows neither of the two authorities.
 import fs from 'node:fs';
 import { chromium } from 'playwright-core';
 
 const wanted = JSON.parse(process.argv[2]);
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
 const storageState = fs.existsSync(wanted.state) ? wanted.state : undefined;
-const context = await browser.newContext({ ignoreHTTPSErrors: true, baseURL: wanted.url, storageState });
+const context = await browser.newContext({ ignoreHTTPSErrors: true, baseURL: wanted.url, storageState, viewport: { width: 1024, height: 640 } });
 const page = await context.newPage();
 const seen = [];
 let last = null;
@@ -39,7 +39,8 @@ for (const step of wanted.steps) {
   }
   if (step.confirm) await page.click(step.confirm);
   await settle();
-  seen.push({ url: page.url(), status: last, title: await page.title(), text: (await page.innerText('body')).slice(0, 2000), answer });
+  const picture = step.picture ? (await page.screenshot()).toString('base64') : null;
+  seen.push({ picture, url: page.url(), status: last, title: await page.title(), text: (await page.innerText('body')).slice(0, 2000), answer });
 }
 await context.storageState({ path: wanted.state });
 await browser.close();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,19 @@ def log_in(name: str) -> dict[str, list[str]]:
     return {"log_in": [name, f"of-{name}"]}
 
 
-def test_a_deep_link_leads_through_the_login_to_where_it_points(person: Person) -> None:
-    asked, there, who = person({"go": f"{URL}/#/experiments/0"}, log_in("bob"), {"ask": WHO})
+Keep = Callable[[str, Mapping[str, Any]], None]
+Company = Callable[..., AbstractContextManager[None]]
+
+
+def test_a_deep_link_leads_through_the_login_to_where_it_points(person: Person, keep: Keep) -> None:
+    asked, there, who = person(
+        {"go": f"{URL}/#/experiments/0", "picture": True}, log_in("bob") | {"picture": True}, {"ask": WHO}
+    )
+    keep("login", asked)
+    keep("experiment", there)
     assert asked["url"].startswith(f"{LOGIN}/login/")
     assert there["url"].startswith(f"{URL}/#/experiments/0"), there
-    assert there["title"] == "MLflow"
+    assert there["title"].endswith("MLflow")
     assert json.loads(who["answer"]["body"])["user"] | {"id": 0} == {"id": 0, "username": "bob", "is_admin": False}
     # The session goes on; nobody is asked again.
     (again,) = person({"go": f"{URL}/#/models"})
@@ -41,16 +50,22 @@ def test_a_wrong_password_is_said_by_the_provider(person: Person) -> None:
     assert right["url"].startswith(URL)
 
 
-def test_somebody_outside_of_the_groups_reads_why(person: Person) -> None:
-    _form, page = person({"go": URL}, log_in("eve"))
+def test_somebody_outside_of_the_groups_reads_why(person: Person, keep: Keep) -> None:
+    _form, page = person({"go": URL}, log_in("eve") | {"picture": True})
+    keep("outside", page)
     assert page["status"] == 403
     assert "None of your groups may use MLflow here" in page["text"]
 
 
-def test_a_logout_ends_the_session_here_and_at_the_provider(person: Person) -> None:
+def test_a_logout_ends_the_session_here_and_at_the_provider(person: Person, keep: Keep) -> None:
     *_way, asked, out, after = person(
-        {"go": URL}, log_in("bob"), {"go": f"{URL}/oidc/sign-out"}, {"confirm": "button[value=yes]"}, {"go": URL}
+        {"go": URL},
+        log_in("bob"),
+        {"go": f"{URL}/oidc/sign-out"},
+        {"confirm": "button[value=yes]", "picture": True},
+        {"go": URL},
     )
+    keep("signed-out", out)
     assert asked["url"].startswith(LOGIN)
     assert (out["url"], "You are logged out" in out["text"]) == (f"{URL}/oidc/signed-out", True)
     assert after["url"].startswith(f"{LOGIN}/login/"), "the provider asks for the password again"
@@ -63,6 +78,29 @@ def test_a_session_outlives_the_server(person: Person, hosts: Mapping[str, Any])
     there, who = person({"go": URL}, {"ask": WHO})
     assert there["url"].startswith(URL)
     assert json.loads(who["answer"]["body"])["user"]["username"] == "bob"
+
+
+def test_a_change_of_groups_counts_from_the_next_login_on(person: Person, company: Company) -> None:
+    *_way, who = person({"go": URL}, log_in("bob"), {"ask": WHO})
+    assert json.loads(who["answer"]["body"])["user"]["is_admin"] is False
+    with company(bob=["mlflow-admins"]):
+        _there, who = person({"go": URL}, {"ask": WHO})
+        assert json.loads(who["answer"]["body"])["user"]["is_admin"] is False, "the session is that of before"
+        *_way, who = person({"go": f"{URL}/oidc/sign-out"}, {"go": URL}, log_in("bob"), {"ask": WHO})
+        assert json.loads(who["answer"]["body"])["user"]["is_admin"] is True
+    *_way, who = person({"go": f"{URL}/oidc/sign-out"}, {"go": URL}, log_in("bob"), {"ask": WHO})
+    assert json.loads(who["answer"]["body"])["user"]["is_admin"] is False
+
+
+def test_who_has_left_the_company_is_out(person: Person, company: Company, hosts: Mapping[str, Any]) -> None:
+    person({"go": URL}, log_in("bob"))
+    with company(bob=None):
+        # What the how-to says for whom it must not last until the session is over: all begin new ones.
+        hosts["sso-app"].check_output("systemctl restart mlflow-gate")
+        _form, wrong = person({"go": URL}, log_in("bob"))
+        assert "Name or password is wrong" in wrong["text"]
+        _form, there = person({"go": URL}, log_in("alice"))
+        assert there["url"].startswith(URL), "everybody else logs in again"
 
 
 def ask(host: Any, path: str, *headers: str) -> tuple[int, str]:
