@@ -1,6 +1,6 @@
 # Everything a developer or CI does; `make help` lists it. What takes more than a line lives in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help setup venv up down client-env status verify format lint sanity units units-oldest build scenario test test-all bench lock clean
+.PHONY: help setup venv up down client-env status verify format lint sanity units units-oldest build scenario test test-all bench grade lock clean
 S ?= default
 
 help: ## this list
@@ -45,6 +45,8 @@ test-all: ## test, and what does not fit into its time, or STAGES="lint units"; 
 bench: ## measure it against the quick start and a default PostgreSQL: make bench ARGS="--help"
 	@tools/bench $(ARGS)
 
+grade: ## what outside tools say of TLS, headers and cookies of `make up`; writes docs/reference/tls.md
+	@tools/grade
 lock: ## renew the hash locks of the development environment
 	@tools/lock
 clean: ## forget environments and caches outside the checkout (not the images of hosts)
