@@ -58,7 +58,8 @@ def keep(site: Path) -> Callable[[str, Mapping[str, Any]], None]:
 
 @pytest.fixture
 def company(hosts: Mapping[str, Any]) -> Callable[..., AbstractContextManager[None]]:
-    """The provider's people: within `company(bob=None)` there is no bob, within `company(bob=[...])` he has these groups."""
+    """Who and what the provider knows: within `company(bob=None)` there is no bob, within `company(bob=[...])` he has these groups, within
+    `company(seconds=3)` tokens live so long."""
     place, provider = "/opt/provider/settings.json", hosts["sso-provider"]
 
     def known(settings: str) -> None:
@@ -71,9 +72,10 @@ def company(hosts: Mapping[str, Any]) -> Callable[..., AbstractContextManager[No
         )
 
     @contextmanager
-    def changed(**groups: list[str] | None) -> Iterator[None]:
+    def changed(seconds: int | None = None, **groups: list[str] | None) -> Iterator[None]:
         before = provider.check_output(f"cat {place}")
         settings = json.loads(before)
+        settings["seconds"] = seconds or settings["seconds"]
         for name, wanted in groups.items():
             if wanted is None:
                 del settings["users"][name]

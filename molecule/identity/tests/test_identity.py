@@ -111,16 +111,46 @@ def ask(host: Any, path: str, *headers: str) -> tuple[int, str]:
     return int(status), body
 
 
-def test_a_program_brings_a_token(hosts: Mapping[str, Any], site: Path) -> None:
-    secret = (site / "machine").read_text()
-    token = hosts["sso-provider"].check_output(
-        'curl --silent --insecure --user ci:%s --data grant_type=client_credentials %s | sed \'s/.*"access_token":"\\([^"]*\\)".*/\\1/\'',
-        secret.split()[0],
-        f"{LOGIN}/token",
+def token_of_ci(hosts: Mapping[str, Any], site: Path) -> str:
+    """A program's own, for the client credentials that the provider's people gave it."""
+    return str(
+        hosts["sso-provider"].check_output(
+            "curl --silent --insecure --user ci:%s --data grant_type=client_credentials %s"
+            ' | sed \'s/.*"access_token":"\\([^"]*\\)".*/\\1/\'',
+            (site / "machine").read_text().split()[0],
+            f"{LOGIN}/token",
+        )
     )
+
+
+def test_a_program_brings_a_token(hosts: Mapping[str, Any], site: Path) -> None:
+    token = token_of_ci(hosts, site)
     status, body = ask(hosts["sso-provider"], f"/{WHO}", f"Authorization: Bearer {token}")
     assert (status, json.loads(body)["user"]["username"]) == (200, "ci-runner")
     assert ask(hosts["sso-provider"], SEARCH, f"Authorization: Bearer {token[:-8]}AAAAAAAA")[0] == 401
+
+
+def test_a_session_outlives_its_token_and_a_program_needs_a_new_one(
+    person: Person, company: Company, hosts: Mapping[str, Any], site: Path
+) -> None:
+    with company(seconds=10):
+        person({"go": URL}, log_in("bob"))
+        first = f"Authorization: Bearer {token_of_ci(hosts, site)}"
+        assert ask(hosts["sso-provider"], SEARCH, first)[0] == 200
+        checks.wait_until(lambda: ask(hosts["sso-provider"], SEARCH, first)[0] == 401, 120, "the token is over")
+        _there, who = person({"go": URL}, {"ask": WHO})
+        assert json.loads(who["answer"]["body"])["user"]["username"] == "bob"
+        second = f"Authorization: Bearer {token_of_ci(hosts, site)}"
+        assert ask(hosts["sso-provider"], SEARCH, second)[0] == 200
+
+
+def test_other_hosts_reach_the_edge_and_nothing_behind_it(hosts: Mapping[str, Any]) -> None:
+    app = hosts["sso-app"]
+    address = str(app.ansible.get_variables()["ansible_host"])
+    (slot,) = checks.live_slots(app)
+    behind = (4181, {"a": 5001, "b": 5002}[slot])
+    assert [port for port in behind if not app.socket(f"tcp://127.0.0.1:{port}").is_listening] == []
+    assert [port for port in (443, *behind) if checks.connects(hosts["sso-provider"], address, port)] == [443]
 
 
 def test_nobody_else_gets_in(hosts: Mapping[str, Any]) -> None:
