@@ -167,8 +167,8 @@ def main() -> int:
     version = next((entry["finding"] for entry in entries if entry["id"] == "engine"), "3.2")
     tls = read(entries)
     headers = {"Without a login": look(ask(given.url, given.ca))}
-    if name := os.environ.get("MLFLOW_TRACKING_USERNAME"):
-        login = f"{name}:{os.environ['MLFLOW_TRACKING_PASSWORD']}"
+    if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
+        login = f"{user}:{os.environ['MLFLOW_TRACKING_PASSWORD']}"
         headers["Logged in"] = look(ask(given.url, given.ca, login))
         headers["Logged in, a form"] = look(ask(f"{given.url}/signup", given.ca, login))
     day = datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -7,13 +7,14 @@ Private to the collection. Pure: texts go in, sentences come out. Certbot issues
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render
+from ansible_collections.mlops.mlflow.plugins.module_utils._topology import is_ip
+from ansible_collections.mlops.mlflow.plugins.module_utils._transfer import is_loopback
 
 _CHOICE = "CERT_ACME_CHOICE"
 _EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
@@ -37,16 +38,8 @@ def _below(name: str, domain: str) -> bool:
     return name == domain or name.endswith(f".{domain}")
 
 
-def _is_ip(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _name_problem(name: str, server: str) -> str:
-    if _is_ip(name):
+    if is_ip(name):
         return f"{name} is an address"
     if "*" in name:
         return f"{name} has an asterisk, which takes a challenge by DNS"
@@ -90,7 +83,7 @@ def problems(choices: Mapping[str, Any], host: str) -> list[str]:
         limit = "The ACME server asks on port 80 for a proof, and the edge would not listen there"
         refuse("mlflow_edge_redirect_http", "false", limit, "Set it to true, or bring a certificate")
     listen = [str(address) for address in choices["listen"]]
-    if listen and all(_is_ip(address) and ipaddress.ip_address(address).is_loopback for address in listen):
+    if listen and all(is_loopback(address) for address in listen):
         limit = "The ACME server asks on port 80 for a proof, and would not reach the edge"
         refuse("mlflow_edge_listen_addresses", ", ".join(listen), limit, "Let the edge listen where others reach it")
     if len(set(choices["edges"])) > 1:

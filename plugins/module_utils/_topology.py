@@ -78,7 +78,8 @@ def topology(
     }
 
 
-def _is_ip(name: str) -> bool:
+def is_ip(name: str) -> bool:
+    """Whether a name of a host is an address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -91,8 +92,8 @@ def _certificate(name: str, usage: list[str], group: str, names: Sequence[str], 
     return {
         "name": name,
         "common_name": unique[0][:64],
-        "dns": [entry for entry in unique if not _is_ip(entry)],
-        "ip": [entry for entry in unique if _is_ip(entry)],
+        "dns": [entry for entry in unique if not is_ip(entry)],
+        "ip": [entry for entry in unique if is_ip(entry)],
         "usage": usage,
         "owner": owner,
         "group": group,
