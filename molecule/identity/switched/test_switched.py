@@ -40,7 +40,8 @@ def _before(edge: checks.Edge) -> Callable[[], tuple[str, str]]:
 
         admin(f"{API}/users/create", username="carol", password=PASSWORD)
         experiment = admin(f"{API}/experiments/create", name=NAME)["experiment_id"]
-        admin(f"{API}/experiments/permissions/create", experiment_id=experiment, username="carol", permission="EDIT")
+        wanted = {"resource_type": "experiment", "resource_id": str(experiment), "permission": "EDIT"}
+        admin("/api/3.0/mlflow/users/permissions/grant", username="carol", **wanted)
         run = good(
             carol(edge, "POST", f"{API}/runs/create", experiment_id=experiment, run_name="carol's", start_time=1)
         )
