@@ -780,7 +780,7 @@ TEAMS = (
     Case(
         "user-with-a-short-password",
         "[ACCESS_PASSWORD] {name}: the password of the user anna has 5 characters, and 12 are the least. Give a password of at least 12"
-        " characters, from the vault. Nothing was changed.",
+        " characters of ASCII, from the vault. Nothing was changed.",
         {"mlflow_teams": [], "mlflow_access_users": [{"name": "anna", "password": "short"}]},
         playbook="mlflow_access/refuse",
     ),
