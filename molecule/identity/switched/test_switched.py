@@ -7,8 +7,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from ansible_collections.mlops.mlflow.molecule.identity.conftest import URL
 from ansible_collections.mlops.mlflow.molecule.shared import checks
 
@@ -29,34 +27,26 @@ def carol(edge: checks.Edge, method: str, path: str, **body: Any) -> checks.Answ
     return edge.ask(method, path, headers=headers, body=json.dumps(body) if body else "")
 
 
-@pytest.fixture(name="before", scope="module")
-def _before(edge: checks.Edge) -> Callable[[], tuple[str, str]]:
-    """With logins of MLflow's own: an administrator lets carol into an experiment, and she logs a run there."""
+def before(edge: checks.Edge) -> tuple[str, str]:
+    """With logins of MLflow's own an administrator lets carol into an experiment, and she logs a run there: their numbers."""
 
-    def made() -> tuple[str, str]:
-        def admin(path: str, **body: Any) -> Any:
-            headers = {"Content-Type": "application/json"}
-            return good(edge.ask("POST", path, login=True, headers=headers, body=json.dumps(body)))
+    def admin(path: str, **body: Any) -> Any:
+        headers = {"Content-Type": "application/json"}
+        return good(edge.ask("POST", path, login=True, headers=headers, body=json.dumps(body)))
 
-        admin(f"{API}/users/create", username="carol", password=PASSWORD)
-        experiment = admin(f"{API}/experiments/create", name=NAME)["experiment_id"]
-        wanted = {"resource_type": "experiment", "resource_id": str(experiment), "permission": "EDIT"}
-        admin("/api/3.0/mlflow/users/permissions/grant", username="carol", **wanted)
-        run = good(
-            carol(edge, "POST", f"{API}/runs/create", experiment_id=experiment, run_name="carol's", start_time=1)
-        )
-        return str(experiment), str(run["run"]["info"]["run_id"])
-
-    return made
+    admin(f"{API}/users/create", username="carol", password=PASSWORD)
+    experiment = str(admin(f"{API}/experiments/create", name=NAME)["experiment_id"])
+    wanted = {"resource_type": "experiment", "resource_id": experiment, "permission": "EDIT"}
+    admin("/api/3.0/mlflow/users/permissions/grant", username="carol", **wanted)
+    run = good(carol(edge, "POST", f"{API}/runs/create", experiment_id=experiment, run_name="carol's", start_time=1))
+    return experiment, str(run["run"]["info"]["run_id"])
 
 
-def test_there_and_back(
-    playbook: Any, edge: checks.Edge, before: Callable[[], tuple[str, str]], person: Callable[..., list[dict[str, Any]]]
-) -> None:
+def test_there_and_back(playbook: Any, edge: checks.Edge, person: Callable[..., list[dict[str, Any]]]) -> None:
     there = playbook("site", "-e", "mlflow_auth=basic")
     assert there.returncode == 0, there.stdout[-4000:]
     assert edge.ask("GET", "/").status == 401
-    experiment, run = before()
+    experiment, run = before(edge)
 
     back = playbook("site")
     assert back.returncode == 0, back.stdout[-4000:]
