@@ -14,26 +14,29 @@ from typing import Any
 import pytest
 
 from ansible_collections.mlops.mlflow.molecule.shared import checks
-from ansible_collections.mlops.mlflow.molecule.shared.several import hosts, site
+from ansible_collections.mlops.mlflow.molecule.shared.several import given, hosts, site, slots
 
-__all__ = ["hosts", "site"]
+__all__ = ["given", "hosts", "site", "slots"]
 
+NODES = ("sso-app", "sso-next")
 URL, LOGIN = "https://mlflow.identity.test", "https://login.identity.test:9443"
 
 
 @pytest.fixture(scope="session")
 def names() -> tuple[str, ...]:
     """The hosts of the inventory."""
-    return ("sso-app", "sso-provider")
+    return (*NODES, "sso-provider")
 
 
 @pytest.fixture
-def person(hosts: Mapping[str, Any]) -> Callable[..., list[dict[str, Any]]]:
-    """A browser that nobody else uses: call it with steps of files/journey.mjs, as often as you like; it keeps its cookies."""
+def person(hosts: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]]) -> Callable[..., list[dict[str, Any]]]:
+    """A browser that nobody else uses: call it with steps of files/journey.mjs, as often as you like; it keeps its cookies. `node` is where
+    the name of the edges leads to."""
     state = f"/tmp/person-{uuid.uuid4().hex}.json"
 
-    def does(*steps: Mapping[str, Any]) -> list[dict[str, Any]]:
-        journey = json.dumps({"url": URL, "state": state, "steps": steps})
+    def does(*steps: Mapping[str, Any], node: str = NODES[0]) -> list[dict[str, Any]]:
+        address = given[node]["ansible_host"]
+        journey = json.dumps({"url": URL, "state": state, "node": address, "steps": steps})
         said = hosts["sso-provider"].check_output("cd /opt/provider && ./node journey.mjs %s", journey)
         seen: list[dict[str, Any]] = json.loads(said.splitlines()[-1])
         return seen

@@ -188,3 +188,10 @@ def connects(host: Any, address: str, port: int) -> bool:
     """Whether a TCP connection from that host is established within three seconds."""
     code = f"import socket; socket.create_connection(({address!r}, {port}), timeout=3)"
     return int(host.run("python3 -c %s", code).rc) == 0
+
+
+def hosts_tool(*arguments: str) -> str:
+    """The driver of the test hosts."""
+    done = subprocess.run([str(REPOSITORY / "tools/hosts"), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr

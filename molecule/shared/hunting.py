@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.parse
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from ansible_collections.mlops.mlflow.molecule.shared import checks
@@ -44,3 +46,13 @@ def hunt(host: Any, wanted: dict[str, list[str]], service_user: str = "mlflow") 
     """Where on the host a secret was found. The secrets go in on standard input."""
     request = json.dumps({"needles": wanted, "service_user": service_user})
     return list(json.loads(checks.run_with_input(host, ["python3", "-c", HUNTER], request)))
+
+
+def in_the_log_of_converge(wanted: dict[str, list[str]]) -> list[str]:
+    """Which secrets stand in what converge said at -vvv, with diffs: whoever runs it keeps that."""
+    log = os.environ.get("MLOPS_CONVERGE_LOG", "")
+    if not log:
+        pytest.skip("MLOPS_CONVERGE_LOG names no log of converge")
+    said = Path(log).read_text(encoding="utf-8", errors="replace")
+    assert "PLAY RECAP" in said, f"{log} is no complete log of converge"
+    return [name for name, words in wanted.items() if any(word in said for word in words)]

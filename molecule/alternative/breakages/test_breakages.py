@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,15 +92,6 @@ def test_a_server_is_killed_under_load(
     assert outcome.failed <= 2 * 6, "more than what was on its way"
 
 
-def hosts_tool(*arguments: str) -> str:
-    """The driver of the test hosts."""
-    done = subprocess.run(
-        [str(checks.REPOSITORY / "tools/hosts"), *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
-
-
 def test_a_server_host_loses_its_power(
     hosts: Mapping[str, Any],
     given: Mapping[str, Mapping[str, Any]],
@@ -114,11 +104,11 @@ def test_a_server_host_loses_its_power(
     before = start_of(hosts["alt-b"], unit)
     with Writer(edge) as writer:
         writer.wait_for(40)
-        said = hosts_tool("cut", "alt-b")
+        said = checks.hosts_tool("cut", "alt-b")
         assert "alt-b is cut" in said
         assert not checks.connects(hosts["alt-edge"], str(given["alt-b"]["ansible_host"]), 22), "it still answers"
         alone = writer.wait_for(150, seconds=300)
-        up = hosts_tool("up", "alt-b", str(given["alt-b"]["ansible_host"]), str(given["alt-b"]["host_image"]))
+        up = checks.hosts_tool("up", "alt-b", str(given["alt-b"]["ansible_host"]), str(given["alt-b"]["host_image"]))
         assert "alt-b is up after" in up
         checks.wait_until(lambda: len(checks.live_slots(hosts["alt-b"])) == 1, 180, "the server starts with its host")
         writer.wait_for(60)

@@ -1,12 +1,15 @@
 // What somebody does in a browser: node journey.mjs '{"url": ..., "state": FILE, "steps": [...]}' prints what was seen after each step, as JSON.
 //
 // Steps: {go: ADDRESS}, {log_in: [NAME, PASSWORD]}, {ask: PATH} (as the page's own scripts do), {confirm: SELECTOR} (clicks there). Each
-// may have `picture: true`, which brings a screenshot as base64. `state` keeps the cookies from one journey to the next. Certificates are the business of other tests: this browser knows neither of the two authorities.
+// may have `picture: true`, which brings a screenshot as base64. `state` keeps the cookies from one journey to the next, and `node` is the
+// address that the name of the edges has now. Certificates are the business of other tests: this browser knows neither of the two
+// authorities.
 import fs from 'node:fs';
 import { chromium } from 'playwright-core';
 
 const wanted = JSON.parse(process.argv[2]);
-const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+const names = `--host-resolver-rules=MAP ${new URL(wanted.url).hostname} ${wanted.node}`;
+const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', names] });
 const storageState = fs.existsSync(wanted.state) ? wanted.state : undefined;
 const context = await browser.newContext({ ignoreHTTPSErrors: true, baseURL: wanted.url, storageState, viewport: { width: 1024, height: 640 } });
 const page = await context.newPage();

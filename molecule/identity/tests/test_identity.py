@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.mlops.mlflow.molecule.identity.conftest import LOGIN, URL
-from ansible_collections.mlops.mlflow.molecule.shared import checks
+import pytest
+
+from ansible_collections.mlops.mlflow.molecule.identity.conftest import LOGIN, NODES, URL
+from ansible_collections.mlops.mlflow.molecule.shared import checks, hunting
 
 WHO = "ajax-api/2.0/mlflow/users/current"
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
@@ -71,12 +73,60 @@ def test_a_logout_ends_the_session_here_and_at_the_provider(person: Person, keep
     assert after["url"].startswith(f"{LOGIN}/login/"), "the provider asks for the password again"
 
 
-def test_a_session_outlives_the_server(person: Person, hosts: Mapping[str, Any]) -> None:
+def test_a_session_outlives_the_servers(person: Person, hosts: Mapping[str, Any]) -> None:
     person({"go": URL}, log_in("bob"))
-    (slot,) = checks.live_slots(hosts["sso-app"])
-    hosts["sso-app"].check_output("systemctl restart mlflow-server@%s", slot)
+    for name in NODES:
+        (slot,) = checks.live_slots(hosts[name])
+        hosts[name].check_output("systemctl restart mlflow-server@%s", slot)
     there, who = person({"go": URL}, {"ask": WHO})
     assert there["url"].startswith(URL)
+    assert json.loads(who["answer"]["body"])["user"]["username"] == "bob"
+
+
+def test_a_session_moves_between_nodes(person: Person) -> None:
+    """Where the name leads to another node, nobody is asked again; a logout there ends the session on both."""
+    person({"go": URL}, log_in("bob"), node="sso-app")
+    there, who = person({"go": f"{URL}/#/models"}, {"ask": WHO}, node="sso-next")
+    assert there["url"].startswith(f"{URL}/#/models"), there
+    assert json.loads(who["answer"]["body"])["user"]["username"] == "bob"
+    person({"go": f"{URL}/oidc/sign-out"}, {"confirm": "button[value=yes]"}, node="sso-next")
+    (after,) = person({"go": URL}, node="sso-app")
+    assert after["url"].startswith(f"{LOGIN}/login/")
+
+
+def test_a_session_outlives_its_node(
+    person: Person, hosts: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """The power of the node is cut at which somebody has logged in; at the other one he goes on."""
+    place = given["sso-next"]
+    person({"go": URL}, log_in("bob"), node="sso-next")
+    assert "sso-next is cut" in checks.hosts_tool("cut", "sso-next")
+    try:
+        assert not checks.connects(hosts["sso-app"], str(place["ansible_host"]), 22), "it still answers"
+        there, who = person({"go": URL}, {"ask": WHO}, node="sso-app")
+        assert there["url"].startswith(URL)
+        assert json.loads(who["answer"]["body"])["user"]["username"] == "bob"
+    finally:
+        checks.hosts_tool("up", "sso-next", str(place["ansible_host"]), str(place["host_image"]))
+        checks.wait_until(lambda: len(checks.live_slots(hosts["sso-next"])) == 1, 180, "its server starts with it")
+    _there, who = person({"go": URL}, {"ask": WHO}, node="sso-next")
+    assert json.loads(who["answer"]["body"])["user"]["username"] == "bob"
+
+
+def test_without_what_keeps_sessions_nobody_has_one(person: Person, hosts: Mapping[str, Any], playbook: Any) -> None:
+    person({"go": URL}, log_in("bob"))
+    hosts["sso-provider"].check_output("systemctl stop valkey-server")
+    try:
+        assert not checks.connects(hosts["sso-app"], "10.213.77.61", 6379)
+        for node in NODES:
+            (page,) = person({"go": f"{URL}/ajax-api/2.0/mlflow/users/current"}, node=node)
+            assert "bob" not in page["text"], page
+        refused = playbook("site", "--check")
+        assert "[GATE_REDIS] sso-app: 10.213.77.61:6379: it cannot be reached" in refused.stdout
+        assert "[GATE_REDIS] sso-next: 10.213.77.61:6379: it cannot be reached" in refused.stdout
+    finally:
+        hosts["sso-provider"].check_output("systemctl start valkey-server")
+    *_way, who = person({"go": f"{URL}/oidc/sign-out"}, {"go": URL}, log_in("bob"), {"ask": WHO})
     assert json.loads(who["answer"]["body"])["user"]["username"] == "bob"
 
 
@@ -92,11 +142,15 @@ def test_a_change_of_groups_counts_from_the_next_login_on(person: Person, compan
     assert json.loads(who["answer"]["body"])["user"]["is_admin"] is False
 
 
-def test_who_has_left_the_company_is_out(person: Person, company: Company, hosts: Mapping[str, Any]) -> None:
+def test_who_has_left_the_company_is_out(
+    person: Person, company: Company, hosts: Mapping[str, Any], site: Path
+) -> None:
     person({"go": URL}, log_in("bob"))
     with company(bob=None):
         # What the how-to says for whom it must not last until the session is over: all begin new ones.
-        hosts["sso-app"].check_output("systemctl restart mlflow-gate")
+        password = (site / "sessions").read_text().split()[0]
+        said = hosts["sso-provider"].check_output("REDISCLI_AUTH=%s valkey-cli FLUSHDB", password)
+        assert said.strip() == "OK"
         _form, wrong = person({"go": URL}, log_in("bob"))
         assert "Name or password is wrong" in wrong["text"]
         _form, there = person({"go": URL}, log_in("alice"))
@@ -144,13 +198,15 @@ def test_a_session_outlives_its_token_and_a_program_needs_a_new_one(
         assert ask(hosts["sso-provider"], SEARCH, second)[0] == 200
 
 
-def test_other_hosts_reach_the_edge_and_nothing_behind_it(hosts: Mapping[str, Any]) -> None:
-    app = hosts["sso-app"]
-    address = str(app.ansible.get_variables()["ansible_host"])
-    (slot,) = checks.live_slots(app)
-    behind = (4181, {"a": 5001, "b": 5002}[slot])
-    assert [port for port in behind if not app.socket(f"tcp://127.0.0.1:{port}").is_listening] == []
-    assert [port for port in (443, *behind) if checks.connects(hosts["sso-provider"], address, port)] == [443]
+@pytest.mark.parametrize("name", NODES)
+def test_other_hosts_reach_the_edge_and_nothing_behind_it(
+    hosts: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]], slots: Any, name: str
+) -> None:
+    address, port = str(given[name]["ansible_host"]), slots(name)[1]
+    behind = (4181, port)
+    for one in behind:
+        assert hosts[name].check_output("ss --listening --tcp --numeric --no-header sport = :%d", one) != "", one
+    assert [one for one in (443, *behind) if checks.connects(hosts["sso-provider"], address, one)] == [443]
 
 
 def test_nobody_else_gets_in(hosts: Mapping[str, Any]) -> None:
@@ -158,14 +214,6 @@ def test_nobody_else_gets_in(hosts: Mapping[str, Any]) -> None:
     for path in ("/", SEARCH, "/graphql", "/v1/traces"):
         assert ask(hosts["sso-provider"], path)[0] == 401
         assert ask(hosts["sso-provider"], path, *spoof)[0] == 401
-    # Past the edge: the server on the host itself.
-    (slot,) = checks.live_slots(hosts["sso-app"])
-    port = {"a": 5001, "b": 5002}[slot]
-    direct = (
-        "import http.client; past = http.client.HTTPConnection('127.0.0.1', %d);"
-        " past.request('GET', '%s', headers={'X-Forwarded-User': 'alice'}); print(past.getresponse().status)"
-    )
-    assert hosts["sso-app"].check_output("/usr/bin/python3 -c %s", direct % (port, SEARCH)).strip() == "401"
 
 
 def test_without_its_gate_the_edge_lets_nobody_in(hosts: Mapping[str, Any]) -> None:
@@ -177,12 +225,36 @@ def test_without_its_gate_the_edge_lets_nobody_in(hosts: Mapping[str, Any]) -> N
         hosts["sso-app"].check_output("systemctl start mlflow-gate")
 
 
-def test_keys_are_root_s_alone(hosts: Mapping[str, Any]) -> None:
+@pytest.mark.parametrize("name", NODES)
+def test_keys_are_root_s_alone(hosts: Mapping[str, Any], name: str) -> None:
     for path in ("/etc/nginx/mlflow-identity.conf", "/etc/mlflow/gate/secrets.conf"):
-        file = hosts["sso-app"].file(path)
+        file = hosts[name].file(path)
         assert (file.user, file.mode) == ("root", 0o600)
 
 
-def test_the_gate_s_unit_is_hardened(hosts: Mapping[str, Any]) -> None:
-    said = hosts["sso-app"].check_output("systemd-analyze security --no-pager mlflow-gate.service | tail -n 1")
+@pytest.mark.parametrize("name", NODES)
+def test_the_gate_s_unit_is_hardened(hosts: Mapping[str, Any], name: str) -> None:
+    said = hosts[name].check_output("systemd-analyze security --no-pager mlflow-gate.service | tail -n 1")
     assert float(said.split(": ")[1].split()[0]) <= 2.5, said
+
+
+@pytest.fixture(name="wanted")
+def _wanted(secrets: dict[str, str], given: Mapping[str, Mapping[str, Any]], site: Path) -> dict[str, list[str]]:
+    """All that nobody should see: what was generated, and what the site's people put into the vault file."""
+    node = given["sso-app"]
+    ours = ("mlflow_identity_key", "mlflow_gate_crypto_passphrase", "mlflow_artifact_store_secret_access_key")
+    theirs = {name: (site / name).read_text().split()[0] for name in ("client", "machine", "sessions", "administrator")}
+    return hunting.needles({**secrets, **{name: str(node[name]) for name in ours}, **theirs})
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_no_secret_on_any_node(hosts: Mapping[str, Any], wanted: dict[str, list[str]], name: str) -> None:
+    """Processes and their environments, journal, units, logs, and every file that others can read, after all that was done above."""
+    assert hunting.hunt(hosts[name], wanted) == []
+    # The look itself sees what is there.
+    for path, secret in (("/etc/mlflow/gate/secrets.conf", "client"), ("/etc/mlflow/gate/secrets.conf", "sessions")):
+        assert any(word in hosts[name].file(path).content_string for word in wanted[secret])
+
+
+def test_no_secret_in_what_ansible_said(wanted: dict[str, list[str]]) -> None:
+    assert hunting.in_the_log_of_converge(wanted) == []

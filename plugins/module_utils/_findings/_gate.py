@@ -58,6 +58,20 @@ REGISTERED = (
         "Set mlflow_gate_cache to redis and mlflow_gate_redis_server to a Redis or Valkey that all edges reach.",
     ),
     Finding(
+        "GATE_REDIS",
+        CRITICAL,
+        "The Redis or Valkey of the sessions does not do its work",
+        "It is down, out of reach from the edge, full, a replica, or has another password. Without it nobody's session is known.",
+        "From the edge, try redis-cli -h HOST -p PORT ping; compare mlflow_gate_redis_server and mlflow_gate_redis_password.",
+    ),
+    Finding(
+        "GATE_REDIS_OPEN",
+        WARNING,
+        "The Redis or Valkey of the sessions asks nobody for a password",
+        "What is in it is encrypted, but whoever reaches it can end all sessions, fill it up, or bring old ones back.",
+        "Set requirepass there, and mlflow_gate_redis_password in the vault file.",
+    ),
+    Finding(
         "GATE_CONFIGURATION",
         CRITICAL,
         "Apache does not accept the gate's configuration",

@@ -35,6 +35,7 @@ from ansible_collections.mlops.mlflow.tests.unit.support.identity import (
     running_edge,
     running_gate,
     running_provider,
+    running_redis,
     values_for,
 )
 from ansible_collections.mlops.mlflow.tests.unit.support.peers import free_port
@@ -460,6 +461,74 @@ def test_without_a_gate_nobody_is_let_in(login: Login) -> None:
             assert Browser(login.site.trust).ask(f"{url}/health").status == 200
 
 
+@dataclass(frozen=True)
+class Edges:
+    """Two edges of one name, which share sessions in a Redis, and how the Redis is had."""
+
+    addresses: tuple[str, ...]
+    redis: contextlib.ExitStack
+
+    def status(self, browser: Browser, url: str) -> list[int]:
+        """What each edge answers to whoever asks."""
+        said = []
+        for address in self.addresses:
+            browser.ways[urllib.parse.urlsplit(url).netloc] = address
+            said.append(browser.ask(url).status)
+        return said
+
+
+@pytest.fixture
+def edges(login: Login) -> Iterator[Edges]:
+    with contextlib.ExitStack() as stack:
+        redis = stack.enter_context(contextlib.ExitStack())
+        shared = redis.enter_context(running_redis(redis.enter_context(place()), "requirepass 'of \"sessions\"'"))
+        addresses = ("127.0.0.2", "127.0.0.3")
+        for address in addresses:
+            folder = stack.enter_context(place())
+            login.authority.write(folder / "provider-ca.pem")
+            upstream = login.values["mlflow_edge_upstreams"][0]["ports"][0]
+            ports = {"edge": login.values["mlflow_edge_https_port"], "gate": free_port(), "server": upstream}
+            values = values_for(
+                folder,
+                ports,
+                mlflow_oidc_issuer=login.provider.issuer,
+                mlflow_edge_listen_addresses=[address],
+                mlflow_gate_cache="redis",
+                mlflow_gate_redis_server=f"127.0.0.1:{shared}",
+                mlflow_gate_redis_password='of "sessions"',
+            )
+            stack.enter_context(running_gate(folder, values))
+            stack.enter_context(running_edge(folder, login.authority, values))
+        yield Edges(addresses, redis)
+
+
+def logged_in(login: Login, edges: Edges) -> Browser:
+    """Bob, at the first edge, which has the public name for as long."""
+    browser = login.site.browser()
+    browser.ways[urllib.parse.urlsplit(login.site.url).netloc] = edges.addresses[0]
+    assert browser.log_in(f"{login.site.url}/oidc/start", "bob", "password of bob").status == 200
+    return browser
+
+
+def test_a_session_is_known_to_every_edge_and_ends_on_all(login: Login, edges: Edges) -> None:
+    browser = logged_in(login, edges)
+    assert edges.status(browser, login.site.url + SEARCH) == [200, 200]
+    assert [asked.headers["X-Forwarded-User"] for asked in login.server.asked] == ["bob", "bob"]
+    # A copy of the cookie: what ends is the session, not what the browser keeps.
+    copy = Browser(browser.trust, {name: dict(jar) for name, jar in browser.cookies.items()})
+    browser.go(f"{login.site.url}/oidc/sign-out")
+    assert edges.status(copy, login.site.url + SEARCH) == [401, 401]
+
+
+def test_without_its_redis_nobody_has_a_session(login: Login, edges: Edges) -> None:
+    browser = logged_in(login, edges)
+    assert edges.status(browser, login.site.url + SEARCH) == [200, 200]
+    login.server.asked.clear()
+    edges.redis.close()
+    assert set(edges.status(browser, login.site.url + SEARCH)) <= {401, 503}
+    assert login.server.asked == []
+
+
 PLAY = """
 - hosts: localhost
   connection: local
@@ -575,6 +644,25 @@ def test_a_clock_that_is_wrong_is_named(login: Login, tmp_path: Path) -> None:
         said,
     ), done.output
     assert done.changed == 0
+
+
+def test_a_redis_that_does_not_keep_sessions_is_named(login: Login, tmp_path: Path) -> None:
+    server = f"127.0.0.1:{free_port()}"
+    gone = played(login, tmp_path, "verify", mlflow_gate_cache="redis", mlflow_gate_redis_server=server)
+    assert gone.sentences == [
+        (
+            f"[GATE_REDIS] localhost: {server}: it cannot be reached (Connection refused). From the edge, try redis-cli -h HOST -p PORT ping;"
+            " compare mlflow_gate_redis_server and mlflow_gate_redis_password. Nothing was changed."
+        )
+    ], gone.output
+    with place() as folder, running_redis(folder, "requirepass right") as port:
+        given = {"mlflow_gate_cache": "redis", "mlflow_gate_redis_server": f"127.0.0.1:{port}"}
+        wrong = played(login, tmp_path, "verify", **given, mlflow_gate_redis_password="not-that-one")
+        right = played(login, tmp_path, "verify", **given, mlflow_gate_redis_password="right")
+    (said,) = wrong.sentences
+    assert "it does not take the password (WRONGPASS" in said, wrong.output
+    assert "not-that-one" not in wrong.output
+    assert (right.code, right.changed) == (0, 0), right.output
 
 
 def test_a_certificate_of_the_provider_that_is_over_is_named(login: Login, tmp_path: Path) -> None:

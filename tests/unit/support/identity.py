@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -118,6 +119,8 @@ class Browser:
     trust: ssl.SSLContext
     cookies: dict[str, dict[str, http.cookies.Morsel[str]]] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
+    # Where a name with its port leads to, as DNS or an address that moves would have it: another address of this machine.
+    ways: dict[str, str] = field(default_factory=dict)
 
     def ask(self, url: str, method: str = "GET", body: bytes | str | None = None, **headers: str) -> Answer:
         """One request, again where the edge asks for patience: headers with underscores for dashes."""
@@ -138,6 +141,9 @@ class Browser:
             sent["Cookie"] = "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())
         connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=60, context=self.trust)
         try:
+            if way := self.ways.get(parts.netloc):
+                plain = socket.create_connection((way, parts.port or 443), 60)
+                connection.sock = self.trust.wrap_socket(plain, server_hostname=parts.hostname)
             connection.request(
                 method, urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, "")), body, sent
             )
@@ -411,10 +417,10 @@ def values_for(site: Path, ports: Mapping[str, int], **changes: Any) -> dict[str
     return chosen
 
 
-def _listens(port: int) -> Callable[[], bool]:
+def _listens(port: int, address: str = LOOPBACK) -> Callable[[], bool]:
     def ready() -> bool:
         try:
-            http.client.HTTPConnection(LOOPBACK, port, timeout=5).connect()
+            http.client.HTTPConnection(address, port, timeout=5).connect()
         except OSError:
             return False
         return True
@@ -439,6 +445,17 @@ def running_gate(folder: Path, values: Mapping[str, Any]) -> Iterator[None]:
     variables = {**libraries(), "CREDENTIALS_DIRECTORY": str(folder)}
     with running(command, _listens(values["mlflow_gate_port"]), folder / "gate-start.log", env=variables):
         yield
+
+
+@contextlib.contextmanager
+def running_redis(folder: Path, *settings: str) -> Iterator[int]:
+    """Debian's Redis, which keeps nothing on the disk; `settings` are lines of its configuration. Yields its port."""
+    port = free_port()
+    lines = (f"port {port}", f"bind {LOOPBACK}", 'save ""', f"dir {folder}", *settings)
+    (folder / "redis.conf").write_text("".join(f"{line}\n" for line in lines))
+    command: list[str | Path] = [debian() / "usr/bin/redis-server", folder / "redis.conf"]
+    with running(command, _listens(port), folder / "redis.log", env=libraries()):
+        yield port
 
 
 NGINX = """daemon off;
@@ -490,7 +507,8 @@ def running_edge(
         folder / "nginx.conf",
     ]
     # It writes the number of its process when it listens.
-    ready: Callable[[], bool] = (folder / "nginx.pid").exists if inside else _listens(values["mlflow_edge_https_port"])
+    address = values["mlflow_edge_listen_addresses"][0]
+    ready = (folder / "nginx.pid").exists if inside else _listens(values["mlflow_edge_https_port"], address)
     with running(command, ready, folder / "nginx-start.log", env=libraries()):
         yield
 
