@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any, BinaryIO
+from io import BufferedRWPair
+from typing import Any
 
 # No line of an answer that is looked at here is longer.
 _LINE = 4096
@@ -49,7 +50,7 @@ def _refused(said: str) -> str:
     return said.removeprefix("-") if said.startswith("-") else ""
 
 
-def _ask(peer: BinaryIO, *words: str) -> str:
+def _ask(peer: BufferedRWPair[Any, Any], *words: str) -> str:
     """Send one command and return the answer: a status as it is, an error behind its dash, the value of a bulk string.
 
     Redis serialization protocol (RESP), "Arrays" and "Bulk strings", https://redis.io/docs/latest/develop/reference/protocol-spec/

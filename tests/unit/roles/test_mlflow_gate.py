@@ -492,6 +492,7 @@ def edges(login: Login) -> Iterator[Edges]:
                 folder,
                 ports,
                 mlflow_oidc_issuer=login.provider.issuer,
+                mlflow_oidc_audiences=[API],
                 mlflow_edge_listen_addresses=[address],
                 mlflow_gate_cache="redis",
                 mlflow_gate_redis_server=f"127.0.0.1:{shared}",
@@ -527,6 +528,10 @@ def test_without_its_redis_nobody_has_a_session(login: Login, edges: Edges) -> N
     edges.redis.close()
     assert set(edges.status(browser, login.site.url + SEARCH)) <= {401, 503}
     assert login.server.asked == []
+    # Programs have no session, and go on.
+    program = Browser(login.site.trust, ways={urllib.parse.urlsplit(login.site.url).netloc: edges.addresses[1]})
+    token = f"Bearer {login.provider.token('ci', API)}"
+    assert program.ask(login.site.url + SEARCH, Authorization=token).status == 200
 
 
 PLAY = """
