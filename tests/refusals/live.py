@@ -156,13 +156,13 @@ HOST = Run(
             "secret-weak",
             "[SECRET_WEAK] {name}: mlflow_admin_password has 8 characters; at least 12 are needed. Remove it from the vault file and run"
             " the playbook mlops.mlflow.secrets, or set a longer one. Nothing was changed.",
-            {"mlflow_admin_password": "Tr0ub4d&"},
+            {"mlflow_admin_password": "Tr0üb4d&"},
         ),
         Case(
             "secret-beyond-ascii",
             "[SECRET_CHARACTERS] {name}: mlflow_admin_password holds a character beyond ASCII. MLflow reads passwords as ASCII where artifacts"
             " are uploaded, and answers 401. Use letters, digits and signs of ASCII only. Nothing was changed.",
-            {"mlflow_admin_password": "Grüße-aus-dem-Lager"},
+            {"mlflow_admin_password": "Tr0üb4d&"},  # the same host as above: one value, two sentences
         ),
         Case(
             "secret-with-line-break",

@@ -13,8 +13,9 @@ import pytest
 
 from ansible_collections.mlops.mlflow.molecule.shared import checks
 
-# All of ASCII that prints, blank and quotes included, and letters beyond it. No two braces in a row: Ansible would read a template.
-RESERVED = f" {string.punctuation} ü€"
+# All of ASCII that prints, blank and quotes included, and letters beyond it where they may be. No two braces in a row: Ansible would read
+# a template.
+RESERVED, BEYOND = f" {string.punctuation} ", "ü€"
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 
 
@@ -22,8 +23,10 @@ SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 def changed(once: Any) -> dict[str, str]:
     """The passwords, each another; made once, before the power cut."""
     once("passwords")
-    names = ("admin", "database_migrator", "database_server_a", "database_server_b")
-    return {f"mlflow_{name}_password": f"{number}{RESERVED}{name}" for number, name in enumerate(names)}
+    logins = ("database_migrator", "database_server_a", "database_server_b")
+    databases = {f"mlflow_{name}_password": f"{number}{RESERVED}{BEYOND}{name}" for number, name in enumerate(logins)}
+    # MLflow reads those of people as ASCII on some of its routes (SECRET_CHARACTERS).
+    return {**databases, "mlflow_admin_password": f"3{RESERVED}admin"}
 
 
 def test_every_character_works_in_a_password(
