@@ -137,19 +137,21 @@ def problems(tls: Tls, headers: Mapping[str, Sequence[Mapping[str, Any]]]) -> li
     return found
 
 
-def ask(url: str, ca: Path, login: str = "") -> dict[str, str]:
-    """The headers of a page, also of one that is refused."""
+def ask(url: str, ca: Path, login: str = "") -> dict[str, Any]:
+    """The headers of a page, also of one that is refused; cookies as a list, as drheader takes them."""
     request = urllib.request.Request(url, headers={"Accept": "text/html"})
     if login:
         request.add_header("Authorization", f"Basic {b64encode(login.encode()).decode()}")
     try:
         with urllib.request.urlopen(request, timeout=60, context=ssl.create_default_context(cafile=ca)) as answer:
-            return dict(answer.headers.items())
+            headers = answer.headers
     except urllib.error.HTTPError as refused:
-        return dict(refused.headers.items())
+        headers = refused.headers
+    cookies = headers.get_all("Set-Cookie")
+    return {**dict(headers.items()), **({"Set-Cookie": cookies} if cookies else {})}
 
 
-def look(headers: Mapping[str, str]) -> list[dict[str, Any]]:
+def look(headers: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What drheader says of them; it is there only in the environment `grade`."""
     library: Any = importlib.import_module("drheader")
     said = library.Drheader(headers=dict(headers)).analyze()

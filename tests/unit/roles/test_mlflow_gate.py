@@ -55,7 +55,10 @@ class Server:
         self.asked.append(request)
         said = {name.lower(): value.encode("latin-1").decode() for name, value in request.headers.items()}
         status = 401 if request.headers.get("Authorization", "").endswith("d3Jvbmc=") else 200
-        return Reply(status, json.dumps({"path": request.path, "headers": said}).encode())
+        body = json.dumps({"path": request.path, "headers": said}).encode()
+        return Reply(
+            status, body, {"Set-Cookie": "session=of-a-form; HttpOnly; Path=/"} if request.path == "/signup" else {}
+        )
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,14 @@ def test_cookies_are_for_this_host_by_tls_and_not_for_scripts_or_other_sites(log
     assert session["secure"]
     assert session["httponly"]
     assert (session["path"], session["samesite"], session["domain"]) == ("/", "Lax", "")
+
+
+def test_cookies_of_mlflow_are_for_tls_and_not_for_other_sites(login: Login) -> None:
+    """MLflow sets one for its forms, and says neither."""
+    browser = login.browser("bob")
+    assert browser.ask(f"{login.site.url}/signup").status == 200
+    morsel = browser.cookies[urllib.parse.urlsplit(login.site.url).netloc]["session"]
+    assert (bool(morsel["secure"]), bool(morsel["httponly"]), morsel["samesite"].lower()) == (True, True, "lax")
 
 
 def test_names_and_groups_of_all_languages_arrive(login: Login) -> None:

@@ -81,6 +81,7 @@ def page(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         def do_GET(self) -> None:
             self.send_response(200 if self.headers["Authorization"] == "Basic YTpi" else 401)
             self.send_header("X-Seen", str(self.headers["Authorization"]))
+            self.send_header("Set-Cookie", "session=1; Path=/")
             self.end_headers()
 
         def log_message(self, *_said: Any) -> None:
@@ -100,3 +101,4 @@ def test_headers_are_read_with_and_without_a_login(page: tuple[str, Path]) -> No
     url, ca = page
     assert ask(url, ca)["X-Seen"] == "None"
     assert ask(url, ca, "a:b")["X-Seen"] == "Basic YTpi"
+    assert ask(url, ca)["Set-Cookie"] == ["session=1; Path=/"]
