@@ -705,8 +705,11 @@ def remember(host: Host) -> None:
     last = {name: result["time"] for name, result in results.items() if result and result["ok"] and name != "watch"}
     wrong = sorted({one["id"] for result in results.values() if result for one in result["problems"]})
     fact = Path(host.config["fact"])
+    text = json.dumps({"last": {**last, "wrong": ", ".join(wrong) or "nothing"}}) + "\n"
+    # The watch has nothing new to tell most of the time, and whoever looks for changes on the host then finds none.
     with contextlib.suppress(OSError):
-        write(fact, json.dumps({"last": {**last, "wrong": ", ".join(wrong) or "nothing"}}) + "\n")
+        if not fact.exists() or fact.read_text(encoding="utf-8") != text:
+            write(fact, text)
 
 
 def work(host: Host, name: str) -> int:
