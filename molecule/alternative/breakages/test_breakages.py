@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,15 +92,6 @@ def test_a_server_is_killed_under_load(
     assert outcome.failed <= 2 * 6, "more than what was on its way"
 
 
-def hosts_tool(*arguments: str) -> str:
-    """The driver of the test hosts."""
-    done = subprocess.run(
-        [str(checks.REPOSITORY / "tools/hosts"), *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
-
-
 def test_a_server_host_loses_its_power(
     hosts: Mapping[str, Any],
     given: Mapping[str, Mapping[str, Any]],
@@ -114,11 +104,11 @@ def test_a_server_host_loses_its_power(
     before = start_of(hosts["alt-b"], unit)
     with Writer(edge) as writer:
         writer.wait_for(40)
-        said = hosts_tool("cut", "alt-b")
+        said = checks.hosts_tool("cut", "alt-b")
         assert "alt-b is cut" in said
         assert not checks.connects(hosts["alt-edge"], str(given["alt-b"]["ansible_host"]), 22), "it still answers"
         alone = writer.wait_for(150, seconds=300)
-        up = hosts_tool("up", "alt-b", str(given["alt-b"]["ansible_host"]), str(given["alt-b"]["host_image"]))
+        up = checks.hosts_tool("up", "alt-b", str(given["alt-b"]["ansible_host"]), str(given["alt-b"]["host_image"]))
         assert "alt-b is up after" in up
         checks.wait_until(lambda: len(checks.live_slots(hosts["alt-b"])) == 1, 180, "the server starts with its host")
         writer.wait_for(60)
@@ -182,21 +172,6 @@ def test_a_certificate_that_ends_soon_and_a_setting_change_in_passing(
     assert "VERIFY_CERTIFICATE_DAYS" not in playbook("verify").stdout
 
 
-@contextmanager
-def full(host: Any, place: str) -> Iterator[None]:
-    """The file system of a place has no room left."""
-    host.check_output("sh -c %s", f"dd if=/dev/zero of={place}/ballast bs=64k 2>/dev/null || true")
-    try:
-        assert host.check_output("df --output=avail %s | tail -n 1", place).strip() == "0"
-        assert host.run("sh -c %s", f"echo more >{place}/more").rc != 0, f"{place} is not full"
-        yield
-    finally:
-        host.check_output(
-            "rm -f %s",
-            f"{place}/ballast",
-        )
-
-
 def test_the_disk_of_uploads_is_full(
     hosts: Mapping[str, Any],
     edge: checks.Edge,
@@ -210,7 +185,7 @@ def test_the_disk_of_uploads_is_full(
         return [edge.ask("PUT", path, login=True, body="x" * 300_000).status for path in paths]
 
     with Writer(edge) as writer:
-        with full(hosts["alt-a"], "/srv/uploads"):
+        with checks.full(hosts["alt-a"], "/srv/uploads"):
             writer.wait_for(60)
             meanwhile = uploads(8)
         afterwards = uploads(8)
@@ -229,7 +204,7 @@ def test_the_disk_of_the_database_is_full(
     """Writes are refused, none that was acknowledged is lost, and it goes on by itself when there is room."""
     with Writer(edge) as writer:
         writer.wait_for(40)
-        with full(hosts["alt-db"], "/srv/postgresql"):
+        with checks.full(hosts["alt-db"], "/srv/postgresql"):
             writer.wait_for(8, failed=True, seconds=300)
         room = writer.wait_for(60, seconds=180)
     outcome = tell(f"disk of the database full (60 requests {room:.1f} s after there was room)", writer)

@@ -314,6 +314,10 @@ def test_the_moment_is_restored_beside(site: Site) -> None:
     assert told["databases"].keys() == {"postgres"}
     name = "1/run/artifacts/weights.bin"
     assert (Path(f"{into}/files{site.artifacts}") / name).read_bytes() == (site.artifacts / name).read_bytes()
+    # Each host's configuration by itself.
+    (of_host,) = (into / "configuration").iterdir()
+    (archive,) = of_host.rglob("configuration.tar.age")
+    assert archive.read_bytes() == (site.folder / "state/configuration/configuration.tar.age").read_bytes()
     # It was opened and shut down. Opened once more it shows the moment, and not what came later.
     with (
         (site.folder / "scratch.log").open("wb") as log,
@@ -487,9 +491,11 @@ def test_wal_that_piles_up_is_said_before_it_is_thrown_away_and_the_gap_afterwar
         site.pgbackrest.write_text(usual)
     site.switch()
     site.until_archived()
+    # At once, and not with the next manifest only.
+    assert ids(site.check()) == ["BACKUP_WAL_GAP"]
     code, result = site.run("manifest")
     assert (code, problems(result)) == (1, ["BACKUP_WAL_GAP"])
-    assert "BACKUP_WAL_GAP" in ids(site.check())
+    assert ids(site.check()) == ["BACKUP_WAL_GAP"]
     # A new backup begins behind the gap.
     site.do("differential")
     site.do("artifacts")
