@@ -259,6 +259,9 @@ def test_a_server_loses_its_power_while_it_deletes_for_good(
             with held_rows(database, planted["many"]):
                 first.check_output("systemctl start --no-block %s", unit)
                 checks.wait_until(lambda: objects(planted["many"]) == 0, 120, "its objects are deleted")
+                # So that it gets no further.
+                first.check_output("systemctl kill --signal=STOP %s", unit)
+                assert first.check_output("systemctl show --property=ActiveState --value %s", unit) == "activating"
                 assert checks.query(database, "mlflow", row) == ["1"], "its row is gone already"
                 assert checks.query(database, "mlflow", LOCK) == ["1"]
                 until_it_returns.enter_context(silent(database, str(given[SERVERS[0]]["ansible_host"])))

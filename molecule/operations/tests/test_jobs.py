@@ -102,7 +102,8 @@ def aged(host: Any, table: str, column: str, where: str) -> None:
 def run_jobs(playbook: Any, *jobs: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """What an operator types to have jobs run now."""
     given = json.dumps({"mlflow_maintenance_run": list(jobs), **more})
-    return playbook("maintenance", "-e", given)
+    done: subprocess.CompletedProcess[str] = playbook("maintenance", "-e", given)
+    return done
 
 
 def test_every_job_runs_now_and_says_how_it_ended(
@@ -203,8 +204,8 @@ def test_cron_starts_the_jobs_where_it_was_chosen(hosts: Mapping[str, Any], play
     """At a minute that comes; then timers do it again, and nothing of cron's is left."""
     name = SERVERS[1]
     host, timer = hosts[name], "mlflow-maintenance-expiry.timer"
-    now = datetime.fromtimestamp(float(host.check_output("date +%%s")), UTC)
-    zone = host.check_output("date +%%z")
+    now = datetime.fromtimestamp(float(host.check_output("date +%s")), UTC)
+    zone = host.check_output("date +%z")
     assert zone == "+0000", zone
     # The playbook needs less than these minutes.
     due = (now + timedelta(minutes=3)).replace(second=0)
@@ -218,7 +219,7 @@ def test_cron_starts_the_jobs_where_it_was_chosen(hosts: Mapping[str, Any], play
     )
     try:
         assert done.returncode == 0, done.stdout[-3000:]
-        assert float(host.check_output("date +%%s")) < due.timestamp(), "the playbook took too long for this minute"
+        assert float(host.check_output("date +%s")) < due.timestamp(), "the playbook took too long for this minute"
         assert host.check_output("systemctl is-enabled %s || true", timer) == "disabled"
         assert host.service("cron").is_running
         before = last(host, "expiry")["ended"]
