@@ -91,7 +91,7 @@ def client(edge: checks.Edge, client_python: str, tmp_path: Path) -> Any:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def playbook() -> Any:
     """Runs a playbook of the collection against the scenario's inventory, as an operator does."""
     directory = os.environ.get("MOLECULE_SCENARIO_DIRECTORY", "")

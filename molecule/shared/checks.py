@@ -9,7 +9,8 @@ import ssl
 import subprocess
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVER_CEILING = 1.3
 UNIT_CEILING = 2.0
+# They read what belongs to others.
+BACKUP_CEILING = 3.0
 JSON = {"Content-Type": "application/json"}
 
 
@@ -195,3 +198,15 @@ def hosts_tool(*arguments: str) -> str:
     done = subprocess.run([str(REPOSITORY / "tools/hosts"), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stderr
+
+
+@contextmanager
+def full(host: Any, place: str) -> Iterator[None]:
+    """The file system of a place has no room left."""
+    host.check_output("sh -c %s", f"dd if=/dev/zero of={place}/ballast bs=64k 2>/dev/null || true")
+    try:
+        assert host.check_output("df --output=avail %s | tail -n 1", place).strip() == "0"
+        assert host.run("sh -c %s", f"echo more >{place}/more").rc != 0, f"{place} is not full"
+        yield
+    finally:
+        host.check_output("rm -f %s %s", f"{place}/ballast", f"{place}/more")

@@ -86,7 +86,7 @@ def parse_info(text: str, stanza: str) -> dict[str, Any]:
 
     Returns:
         code and message of the repository; backups: list of label, type, start, stop, wal_start, lsn_stop, error, bytes, stored;
-        archive: the id of the archive of the present cluster; version of PostgreSQL.
+        archive: the id of the archive of the present cluster; wal_max: its newest segment; version of PostgreSQL.
 
     Raises:
         ValueError: it says nothing about the stanza.
@@ -117,6 +117,7 @@ def parse_info(text: str, stanza: str) -> dict[str, Any]:
         "message": str(worst["message"]),
         "backups": sorted(backups, key=lambda one: one["stop"]),
         "archive": archives[-1]["id"] if archives else "",
+        "wal_max": (archives[-1].get("max") or "") if archives else "",
         "version": databases[-1]["version"] if databases else "",
     }
 
@@ -154,6 +155,30 @@ def missing_segments(names: Iterable[str], first: str, last: str, segment_bytes:
     present = {int(found[2], 16) * each + int(found[3], 16) for found in map(_SEGMENT_NAME.search, names) if found}
     begin, end = (int(name[8:16], 16) * each + int(name[16:24], 16) for name in (first, last))
     return [f"{number // each:08X}{number % each:08X}" for number in range(begin, end + 1) if number not in present]
+
+
+def newest_folders(first: str, last: str, count: int = 2) -> tuple[str, list[str]]:
+    """Return which folders of the archive hold the newest WAL, and from which segment on they have to be whole.
+
+    Args:
+        first: the segment with which the newest backup begins.
+        last: the newest segment.
+        count: how many folders of one timeline, 256 segments of the usual size each.
+    """
+    begin, end = int(first[8:16], 16), int(last[8:16], 16)
+    start = max(begin, end - count + 1)
+    timelines = range(int(first[:8], 16), int(last[:8], 16) + 1)
+    names = [f"{timeline:08X}{number:08X}" for number in range(start, end + 1) for timeline in timelines]
+    return first if start == begin else f"{last[:8]}{start:08X}{0:08X}", names
+
+
+def gap(missing: Sequence[str], label: str) -> Problem:
+    """Say that segments of WAL are missing behind a backup."""
+    return problem(
+        "BACKUP_WAL_GAP",
+        f"{len(missing)} segments of WAL after the backup {label} are missing; later moments cannot be restored from it.",
+        ", ".join(missing[:5]),
+    )
 
 
 # ----- what is wrong
@@ -258,7 +283,7 @@ def judge(seen: Mapping[str, Any]) -> list[Problem]:
     """Return all that is wrong with the backups of a host, each once.
 
     Args:
-        seen: what the program saw: now, limits, jobs, and of what this host has: archiver, database, files.
+        seen: what the program saw: now, limits, jobs, and of what this host has: archiver, database, missing (segments of WAL), files.
     """
     now, limits = seen["now"], seen["limits"]
     found = []
@@ -266,6 +291,8 @@ def judge(seen: Mapping[str, Any]) -> list[Problem]:
         found += judge_archiver(archiver, now, limits)
     if database := seen.get("database"):
         found += judge_database(database, now, limits)
+        if missing := seen.get("missing"):
+            found.append(gap(missing, database["backups"][-1]["label"]))
     if reason := (seen.get("files") or {}).get("reason"):
         found.append(why(reason, "The copies of files"))
     told = {one["id"] for one in found}

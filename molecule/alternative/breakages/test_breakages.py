@@ -172,21 +172,6 @@ def test_a_certificate_that_ends_soon_and_a_setting_change_in_passing(
     assert "VERIFY_CERTIFICATE_DAYS" not in playbook("verify").stdout
 
 
-@contextmanager
-def full(host: Any, place: str) -> Iterator[None]:
-    """The file system of a place has no room left."""
-    host.check_output("sh -c %s", f"dd if=/dev/zero of={place}/ballast bs=64k 2>/dev/null || true")
-    try:
-        assert host.check_output("df --output=avail %s | tail -n 1", place).strip() == "0"
-        assert host.run("sh -c %s", f"echo more >{place}/more").rc != 0, f"{place} is not full"
-        yield
-    finally:
-        host.check_output(
-            "rm -f %s",
-            f"{place}/ballast",
-        )
-
-
 def test_the_disk_of_uploads_is_full(
     hosts: Mapping[str, Any],
     edge: checks.Edge,
@@ -200,7 +185,7 @@ def test_the_disk_of_uploads_is_full(
         return [edge.ask("PUT", path, login=True, body="x" * 300_000).status for path in paths]
 
     with Writer(edge) as writer:
-        with full(hosts["alt-a"], "/srv/uploads"):
+        with checks.full(hosts["alt-a"], "/srv/uploads"):
             writer.wait_for(60)
             meanwhile = uploads(8)
         afterwards = uploads(8)
@@ -219,7 +204,7 @@ def test_the_disk_of_the_database_is_full(
     """Writes are refused, none that was acknowledged is lost, and it goes on by itself when there is room."""
     with Writer(edge) as writer:
         writer.wait_for(40)
-        with full(hosts["alt-db"], "/srv/postgresql"):
+        with checks.full(hosts["alt-db"], "/srv/postgresql"):
             writer.wait_for(8, failed=True, seconds=300)
         room = writer.wait_for(60, seconds=180)
     outcome = tell(f"disk of the database full (60 requests {room:.1f} s after there was room)", writer)

@@ -221,6 +221,31 @@ class Host:
         except (ValueError, KeyError) as error:
             return {"reason": f"{error} {done.said}"}
 
+    def segment_bytes(self) -> int:
+        """The size of a segment of WAL."""
+        return int(self.ask("SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'"))
+
+    def missing(self, info: Mapping[str, Any]) -> list[str]:
+        """Which of the newest segments behind the last backup the archive lacks; what cannot be listed is said by others.
+
+        Only the newest folders are listed, so that it can be asked often. The manifest looks at all of it.
+        """
+        assert self.database
+        if not info.get("backups") or not info.get("wal_max"):
+            return []
+        first, folders = rules.newest_folders(info["backups"][-1]["wal_start"], info["wal_max"])
+        names: list[str] = []
+        for folder in folders:
+            place = f"archive/{self.database['stanza']}/{info['archive']}/{folder}"
+            done = self.pgbackrest("repo-ls", "--output=json", place, seconds=self.brief)
+            if done.code:
+                return []
+            names += json.loads(done.out)
+        try:
+            return rules.missing_segments(names, first, info["wal_max"], self.segment_bytes())
+        except JobError:
+            return []
+
     # ----- restic
 
     def restic(self, *arguments: str, seconds: float = 0.0) -> Ran:
@@ -385,15 +410,10 @@ def archived(host: Host, archive: str, database: Mapping[str, Any]) -> None:
     )
     if done.code:
         raise JobError(rules.why(done.said, "The archive of WAL"))
-    segment_bytes = int(host.ask("SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'"))
-    if missing := rules.missing_segments(json.loads(done.out), database["wal_from"], database["wal_to"], segment_bytes):
-        raise JobError(
-            rules.problem(
-                "BACKUP_WAL_GAP",
-                f"{len(missing)} segments of WAL after the backup {database['label']} are missing; later moments cannot be restored from it.",
-                ", ".join(missing[:5]),
-            )
-        )
+    if missing := rules.missing_segments(
+        json.loads(done.out), database["wal_from"], database["wal_to"], host.segment_bytes()
+    ):
+        raise JobError(rules.gap(missing, database["label"]))
 
 
 def verify(host: Host) -> tuple[str, dict[str, Any]]:
@@ -462,10 +482,12 @@ def restore_beside(host: Host, into: Path, manifest: Mapping[str, Any]) -> dict[
     told: dict[str, Any] = {"moment": manifest["moment"], "into": str(into)}
     if host.database and manifest["database"]["kind"] == "pgbackrest":
         told["databases"] = restore_database(host, into, manifest["database"])
-    wanted = [one["snapshot"] for one in manifest["configuration"]]
-    wanted += [manifest["artifacts"]["snapshot"]] if manifest["artifacts"]["kind"] == "directory" else []
-    for snapshot in wanted:
-        done = host.restic("restore", snapshot, f"--target={into / 'files'}", "--verify")
+    # Every host has its archive under the same name.
+    wanted = [(one["snapshot"], into / "configuration" / one["host"]) for one in manifest["configuration"]]
+    if manifest["artifacts"]["kind"] == "directory":
+        wanted.append((manifest["artifacts"]["snapshot"], into / "files"))
+    for snapshot, place in wanted:
+        done = host.restic("restore", snapshot, f"--target={place}", "--verify")
         if done.code:
             raise JobError(rules.why(done.said, "The copies of files"))
     return {**told, "seconds": round(time.monotonic() - started, 1)}
@@ -631,6 +653,7 @@ def look(host: Host) -> dict[str, Any]:
     if host.database:
         seen["archiver"] = host.archiver()
         seen["database"] = host.info()
+        seen["missing"] = host.missing(seen["database"])
     try:
         seen["files"] = {"snapshots": host.snapshots()}
     except JobError as error:
@@ -690,12 +713,16 @@ def write(path: Path, text: str) -> None:
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
     ) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new = Path(file.name)
-    new.chmod(0o644)
-    new.replace(path)
+        new = Path(file.name)
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            new.chmod(0o644)
+            new.replace(path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
 
 
 def remember(host: Host) -> None:
@@ -705,8 +732,11 @@ def remember(host: Host) -> None:
     last = {name: result["time"] for name, result in results.items() if result and result["ok"] and name != "watch"}
     wrong = sorted({one["id"] for result in results.values() if result for one in result["problems"]})
     fact = Path(host.config["fact"])
+    text = json.dumps({"last": {**last, "wrong": ", ".join(wrong) or "nothing"}}) + "\n"
+    # The watch has nothing new to tell most of the time, and whoever looks for changes on the host then finds none.
     with contextlib.suppress(OSError):
-        write(fact, json.dumps({"last": {**last, "wrong": ", ".join(wrong) or "nothing"}}) + "\n")
+        if not fact.exists() or fact.read_text(encoding="utf-8") != text:
+            write(fact, text)
 
 
 def work(host: Host, name: str) -> int:
@@ -733,14 +763,19 @@ def work(host: Host, name: str) -> int:
         "seconds": round(finished - started, 1),
     }
     result.update(ok=not problems, sentence=sentence, problems=problems, **told)
-    folder = host.state / "results"
-    folder.mkdir(mode=0o755, exist_ok=True)
-    write(folder / f"{name}.json", json.dumps(result, indent=2) + "\n")
-    remember(host)
     print(f"{name}: {sentence} ({result['seconds']} s)", flush=True)
     for one in problems:
         if one["evidence"]:
             print(f"  {one['evidence']}", flush=True)
+    folder = host.state / "results"
+    try:
+        folder.mkdir(mode=0o755, exist_ok=True)
+        write(folder / f"{name}.json", json.dumps(result, indent=2) + "\n")
+    except OSError as error:
+        # What nobody can read was not well: the unit fails, and the result of before stays.
+        print(f"{name}: the result could not be written: {error}", flush=True)
+        return 1
+    remember(host)
     return 1 if problems else 0
 
 

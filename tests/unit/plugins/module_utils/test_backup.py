@@ -120,6 +120,38 @@ def test_gaps_of_wal_are_seen_over_files_and_timelines(first: str, last: str, mi
     assert backup.missing_segments(names, first, last, MEGABYTES_16) == missing
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "begin", "folders"),
+    [
+        ("000000010000000200000005", "0000000100000002000000A0", "000000010000000200000005", ["0000000100000002"]),
+        (
+            "000000010000000200000005",
+            "0000000100000003000000A0",
+            "000000010000000200000005",
+            ["0000000100000002", "0000000100000003"],
+        ),
+        # A backup of long ago: the newest folders only.
+        (
+            "000000010000000200000005",
+            "0000000100000009000000A0",
+            "000000010000000800000000",
+            ["0000000100000008", "0000000100000009"],
+        ),
+        # A standby was promoted since.
+        (
+            "000000010000000200000005",
+            "000000020000000200000009",
+            "000000010000000200000005",
+            ["0000000100000002", "0000000200000002"],
+        ),
+    ],
+)
+def test_only_the_newest_folders_of_the_archive_are_listed(
+    first: str, last: str, begin: str, folders: list[str]
+) -> None:
+    assert backup.newest_folders(first, last) == (begin, folders)
+
+
 def archiver(**changes: Any) -> dict[str, Any]:
     usual = {
         "mode": "on",
