@@ -32,6 +32,7 @@ HEADER_REASONS: Mapping[str, str] = {
     "Pragma": "For HTTP/1.0.",
 }
 TLS_REASONS: Mapping[str, str] = {
+    "engine_problem": "About the openssl with which testssl.sh asks, not about the edge: it cannot try the ciphers of GOST.",
     "BREACH": "It takes a page that repeats a stranger's words beside a secret; MLflow's pages are static files that hold neither.",
 }
 # What an authority of one's own does not have, and what says nothing about the edge.
