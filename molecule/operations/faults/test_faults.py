@@ -275,7 +275,9 @@ def test_a_server_loses_its_power_while_it_deletes_for_good(
                 second.check_output("systemctl start %s", unit)
                 return bool(gc(second)["outcome"] != "elsewhere" and checks.query(database, "mlflow", row) == ["0"])
 
-            waited = checks.wait_until(second_can, 2 * JOB_SECONDS, "the locks of the host that is gone end, and the work is done")
+            waited = checks.wait_until(
+                second_can, 2 * JOB_SECONDS, "the locks of the host that is gone end, and the work is done"
+            )
             note(f"the other server deletes {waited:.0f} s after the first one was cut")
         power_returns(given, SERVERS[0])
         writer.wait_for(60, seconds=240)

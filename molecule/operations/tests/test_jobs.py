@@ -126,6 +126,9 @@ def test_every_job_runs_now_and_says_how_it_ended(
     assert len(objects(store, f"{planted['experiment']}/{planted['odd']}/")) == odd
 
     begun = time.time()
+    started = checks.starts(database, "postgresql@17-main")
+    memory = database.check_output("ls /dev/shm")
+    assert "PostgreSQL." in memory
     done = run_jobs(playbook, *PLACES)
     assert done.returncode == 0, done.stdout[-4000:]
     said = []
@@ -138,6 +141,10 @@ def test_every_job_runs_now_and_says_how_it_ended(
             assert result["sentence"] in done.stdout.replace("\\", ""), f"the playbook did not say {result['sentence']}"
     with capsys.disabled():
         print("\n" + "\n".join(said))
+
+    # A job that runs as PostgreSQL's user takes nothing of it away when it ends.
+    assert database.check_output("ls /dev/shm") == memory
+    assert checks.starts(database, "postgresql@17-main") == started
 
     collected = last(hosts[SERVERS[0]], "gc")["details"]
     assert collected["removed"]["runs"] >= 2, collected
@@ -183,7 +190,9 @@ def test_a_second_host_leaves_a_job_alone_that_the_first_one_is_at(hosts: Mappin
     assert checks.query(hosts[DATABASE], "mlflow", LOCK) == ["0"]
     first.check_output("systemctl start --no-block %s", unit)
     try:
-        checks.wait_until(lambda: checks.query(hosts[DATABASE], "mlflow", LOCK) == ["1"], JOB_SECONDS, "the job has its lock")
+        checks.wait_until(
+            lambda: checks.query(hosts[DATABASE], "mlflow", LOCK) == ["1"], JOB_SECONDS, "the job has its lock"
+        )
         first.check_output("systemctl kill --signal=STOP %s", unit)
         assert checks.query(hosts[DATABASE], "mlflow", LOCK) == ["1"], "the first had ended already"
         second.check_output("systemctl start %s", unit)
