@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,3 +27,23 @@ def names() -> tuple[str, ...]:
 def site_secret(site: Path) -> Callable[[str], str]:
     """A secret of the site: a lookup in the inventory, which testinfra does not evaluate."""
     return lambda name: (site / name).read_text(encoding="utf-8").strip()
+
+
+def in_a_hurry(host: Any) -> None:
+    """Until it boots again, the jobs of a host do not give way: here they would to all hosts of all scenarios, and take minutes for seconds."""
+    for job in ("database", "gc", "orphans", "expiry"):
+        folder = f"/run/systemd/system/mlflow-maintenance-{job}.service.d"
+        host.check_output("mkdir -p %s", folder)
+        host.check_output(
+            "printf %s > %s",
+            "[Service]\nNice=0\nIOSchedulingClass=best-effort\nCPUWeight=100\n",
+            f"{folder}/hurry.conf",
+        )
+    host.check_output("systemctl daemon-reload")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def jobs_in_a_hurry(hosts: Mapping[str, Any]) -> None:
+    """Of all hosts."""
+    for name in (DATABASE, *SERVERS):
+        in_a_hurry(hosts[name])

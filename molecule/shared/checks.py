@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SERVER_CEILING = 1.3
 UNIT_CEILING = 2.0
 # They read what belongs to others.
-BACKUP_CEILING = 3.0
+BACKUP_CEILING = 2.8
 JSON = {"Content-Type": "application/json"}
 
 

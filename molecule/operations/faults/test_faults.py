@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from ansible_collections.mlops.mlflow.molecule.operations import backups
-from ansible_collections.mlops.mlflow.molecule.operations.conftest import DATABASE, SERVERS, STORE
+from ansible_collections.mlops.mlflow.molecule.operations.conftest import DATABASE, SERVERS, STORE, in_a_hurry
 from ansible_collections.mlops.mlflow.molecule.shared import checks
 from ansible_collections.mlops.mlflow.molecule.shared.writer import Outcome, Writer
 
@@ -280,6 +280,7 @@ def test_a_server_loses_its_power_while_it_deletes_for_good(
             )
             note(f"the other server deletes {waited:.0f} s after the first one was cut")
         power_returns(given, SERVERS[0])
+        in_a_hurry(first)
         writer.wait_for(60, seconds=240)
     assert tell("server cut during gc", writer).failed > 0
     assert gc(second)["outcome"] in ("done", "found"), gc(second)

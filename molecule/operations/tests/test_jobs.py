@@ -126,6 +126,9 @@ def test_every_job_runs_now_and_says_how_it_ended(
     assert len(objects(store, f"{planted['experiment']}/{planted['odd']}/")) == odd
 
     begun = time.time()
+    started = checks.starts(database, "postgresql@17-main")
+    memory = set(database.check_output("ls /dev/shm").split())
+    assert memory, "PostgreSQL has no shared memory"
     done = run_jobs(playbook, *PLACES)
     assert done.returncode == 0, done.stdout[-4000:]
     said = []
@@ -138,6 +141,10 @@ def test_every_job_runs_now_and_says_how_it_ended(
             assert result["sentence"] in done.stdout.replace("\\", ""), f"the playbook did not say {result['sentence']}"
     with capsys.disabled():
         print("\n" + "\n".join(said))
+
+    # A job that runs as PostgreSQL's user takes nothing of it away when it ends.
+    assert memory & set(database.check_output("ls /dev/shm").split())
+    assert checks.starts(database, "postgresql@17-main") == started
 
     collected = last(hosts[SERVERS[0]], "gc")["details"]
     assert collected["removed"]["runs"] >= 2, collected

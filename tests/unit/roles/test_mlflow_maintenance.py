@@ -88,6 +88,10 @@ def test_a_host_that_is_everything_with_a_directory(tmp_path: Path) -> None:
         "orphans": ["mlflow"],
         "expiry": ["mlflow-maintenance"],
     }
+    # PostgreSQL and the servers keep the shared memory of their users.
+    assert {value for name in users for value in lines(files[f"mlflow-maintenance-{name}.service"], "RemoveIPC")} == {
+        "no"
+    }
     gc = files["mlflow-maintenance-gc.service"]
     assert lines(gc, "LoadCredential") == [
         "job.json:/etc/mlflow/maintenance/gc.json",
