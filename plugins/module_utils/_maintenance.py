@@ -2,8 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The jobs of maintenance: which there are, when they run, and what their last results mean. Pure.
 
-What a job does is in _maintenance_database.py, _maintenance_gc.py, _maintenance_orphans.py and _maintenance_expiry.py; how each of them is
-run, in _maintenance_job.py.
+What a job does is in _maintenance_JOB.py; how each of them is run, in _maintenance_job.py.
 """
 
 from __future__ import annotations
@@ -18,9 +17,15 @@ from typing import Any
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUriError, parse
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render, report
 
-DATABASE, GC, ORPHANS, EXPIRY = "database", "gc", "orphans", "expiry"
-# What a host has to have so that a job is one of its own.
-CONCERNS: Mapping[str, str] = {DATABASE: "database", GC: "server", ORPHANS: "server", EXPIRY: "host"}
+DATABASE, GC, ORPHANS, CAPACITY, EXPIRY = "database", "gc", "orphans", "capacity", "expiry"
+# What a host has to have one of so that a job is one of its own; nothing is needed for what every host has.
+CONCERNS: Mapping[str, tuple[str, ...]] = {
+    DATABASE: ("database",),
+    GC: ("server",),
+    ORPHANS: ("server",),
+    CAPACITY: ("database", "server"),
+    EXPIRY: (),
+}
 # How the program of a job ends. 3 and 75 are no failures of it (SuccessExitStatus= of the units).
 DONE, FAILED, BAD_INPUT, FOUND, ELSEWHERE = 0, 1, 2, 3, 75
 OUTCOMES: Mapping[str, int] = {"done": DONE, "failed": FAILED, "found": FOUND, "elsewhere": ELSEWHERE}
@@ -62,6 +67,19 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "grace_days": 7,
         "most_percent": 50,
     },
+    CAPACITY: {
+        "enabled": True,
+        "schedule": "hourly 25",
+        "delay_minutes": 5,
+        "timeout_minutes": 10,
+        "memory_mb": 128,
+        "cpu_percent": 50,
+        "lock_seconds": 10,
+        "tables": 20,
+        "full_days": 30,
+        "trend_days": 60,
+        "keep_days": 400,
+    },
     EXPIRY: {
         "enabled": True,
         "schedule": "daily 06:10",
@@ -91,6 +109,10 @@ _LEAST = {
     "certificate_days": 0,
     "credential_days": 1,
     "disk_percent": 0,
+    "tables": 1,
+    "full_days": 1,
+    "trend_days": 7,
+    "keep_days": 7,
 }
 _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 _HOUR, _DAY = 3600, 86400
@@ -172,8 +194,8 @@ def jobs_of(place: Place, wanted: Mapping[str, Mapping[str, Any]]) -> list[Job]:
 
 def _is_here(place: Place, name: str) -> bool:
     # Somebody else's PostgreSQL has no host of ours: a server looks after it, with its own login.
-    concern = "server" if name == DATABASE and place.database_is_external else CONCERNS[name]
-    return concern == "host" or concern in place.concerns
+    needed = ("server",) if name == DATABASE and place.database_is_external else CONCERNS[name]
+    return not needed or bool(set(needed) & set(place.concerns))
 
 
 def _job(place: Place, name: str, wanted: Mapping[str, Any]) -> Job:

@@ -78,6 +78,13 @@ REGISTERED = (
         "Nothing if much is written. To give the room back, plan an hour without users for VACUUM FULL, or use pg_repack.",
     ),
     Finding(
+        "CAPACITY_FULL_SOON",
+        WARNING,
+        "Something is full soon if it grows on as it did",
+        "A disk fills, or servers open more and more connections; the history of capacity says since when.",
+        "Add room, let gc and trace retention delete more, or raise mlflow_database_connections, before it is full.",
+    ),
+    Finding(
         "MAINTENANCE_CERTIFICATE",
         WARNING,
         "A certificate ends soon",

@@ -51,6 +51,10 @@ def completed(name: str, request: dict[str, Any], folder: Path) -> dict[str, Any
             whole["databases"] = [tracking.parameters_of(uri, "") for uri in whole["uris"]]
         if name == "database":
             whole["lock"] = whole["databases"][0]
+        if name == "capacity":
+            # Each host has disks of its own to look at.
+            server = whole.pop("lock", None)
+            whole.setdefault("databases", [server] if server else [])
     except tracking.DatabaseError as error:
         raise frame.JobError(f"{error}.") from None
     return whole

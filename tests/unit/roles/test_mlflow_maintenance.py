@@ -67,7 +67,9 @@ def written(folder: Path, **variables: Any) -> dict[str, str]:
         "out": f"{folder}/out",
         "role": str(ROLE),
     }
-    done = played(folder, WRITE % places, variables)
+    # On the command line: the file of defaults, read as it is here, would win over an inventory.
+    (folder / "wanted.json").write_text(json.dumps(variables))
+    done = played(folder, WRITE % places, {}, "-e", f"@{folder}/wanted.json")
     assert done.code == 0, done.output
     return {path.name: path.read_text() for path in (folder / "out").iterdir()}
 
@@ -80,12 +82,13 @@ def test_a_host_that_is_everything_with_a_directory(tmp_path: Path) -> None:
     files = written(tmp_path, mlflow_artifact_uri="/srv/mlflow/artifacts", mlflow_maintenance_gc={"grace_days": 60})
     users = {
         name: lines(files[f"mlflow-maintenance-{name}.service"], "User")
-        for name in ("database", "gc", "orphans", "expiry")
+        for name in ("database", "gc", "orphans", "capacity", "expiry")
     }
     assert users == {
         "database": ["postgres"],
         "gc": ["mlflow"],
         "orphans": ["mlflow"],
+        "capacity": ["postgres"],
         "expiry": ["mlflow-maintenance"],
     }
     gc = files["mlflow-maintenance-gc.service"]
@@ -108,7 +111,7 @@ def test_a_host_that_is_everything_with_a_directory(tmp_path: Path) -> None:
     assert lines(files["mlflow-maintenance-gc.timer"], "OnCalendar") == ["*-*-* 03:10:00"]
     assert lines(files["mlflow-maintenance-gc.timer"], "RandomizedDelaySec") == ["2400"]
     jobs = [line for line in files["cron"].splitlines() if " root " in line]
-    assert len(jobs) == 4
+    assert len(jobs) == 5
     assert jobs[1].startswith("10 3 * * * root sleep ")
     assert jobs[1].endswith("; systemctl start --no-block mlflow-maintenance-gc.service")
 
@@ -156,6 +159,18 @@ def test_a_database_that_somebody_else_runs(tmp_path: Path) -> None:
         "/opt/mlflow/current/bin/python "
     )
     assert json.loads(files["database.json"]) == {"uris": [uri, uri.replace("/mlflow", "/auth")]}
+    capacity = json.loads(files["capacity.json"])
+    assert (capacity["uris"], capacity["measures"], capacity["makes"]) == ([uri, uri.replace("/mlflow", "/auth")], True, True)
+
+
+def test_a_server_whose_database_has_a_host_of_its_own(tmp_path: Path) -> None:
+    files = written(tmp_path, mlflow_artifact_uri="/srv/mlflow/artifacts", mlflow_maintenance_concerns=["server"])
+    unit = files["mlflow-maintenance-capacity.service"]
+    assert lines(unit, "User") == ["mlflow-maintenance"]
+    assert lines(unit, "ExecStart")[0].startswith("/opt/mlflow/current/bin/python ")
+    assert lines(unit, "LoadCredential")[1] == "server.env:/etc/mlflow/server.env"
+    capacity = json.loads(files["capacity.json"])
+    assert (capacity["measures"], capacity["makes"], capacity.keys() & {"uris", "databases"}) == (False, False, set())
 
 
 def test_systemd_accepts_the_units_and_finds_little_exposed(tmp_path: Path) -> None:
@@ -165,7 +180,7 @@ def test_systemd_accepts_the_units_and_finds_little_exposed(tmp_path: Path) -> N
             # The interpreter of a release is not on this machine.
             (tmp_path / "out" / name).write_text(text.replace("/opt/mlflow/current/bin/python", "/usr/bin/python3"))
     units = sorted((tmp_path / "out").glob("*.service"))
-    assert len(units) == 4
+    assert len(units) == 5
     verified = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units, *(tmp_path / "out").glob("*.timer")],
         capture_output=True,

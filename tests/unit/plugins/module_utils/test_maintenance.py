@@ -81,22 +81,24 @@ def test_hosts_do_not_begin_together_with_cron_either() -> None:
 
 # ----- which jobs a host has
 
+ALL = {"database": True, "gc": True, "orphans": True, "capacity": True, "expiry": True}
+
 
 def names(known: Place, wanted: dict[str, dict[str, Any]] | None = None) -> dict[str, bool]:
     return {job.name: job.enabled for job in jobs_of(known, wanted or {})}
 
 
 def test_each_host_has_the_jobs_of_what_it_is() -> None:
-    assert names(place()) == {"database": True, "gc": True, "orphans": True, "expiry": True}
-    assert names(place(concerns=("database",))) == {"database": True, "expiry": True}
-    assert names(place(concerns=())) == {"expiry": True}
-    assert names(place(concerns=("server",))) == {"gc": True, "orphans": True, "expiry": True}
+    assert names(place()) == ALL
+    assert names(place(concerns=("database",))) == {name: ALL[name] for name in ("database", "capacity", "expiry")}
+    assert names(place(concerns=())) == {name: ALL[name] for name in ("expiry",)}
+    assert names(place(concerns=("server",))) == {name: on for name, on in ALL.items() if name != "database"}
     # Nobody else could look after a PostgreSQL that has no host of ours.
     assert names(place(concerns=("server",), database_is_external=True))["database"]
 
 
 def test_nothing_is_deleted_from_a_bucket_without_an_identity_that_may() -> None:
-    assert names(place(S3)) == {"database": True, "gc": False, "orphans": True, "expiry": True}
+    assert names(place(S3)) == ALL | {"gc": False}
     assert names(place(S3, may_delete=True))["gc"]
     (found,) = problems(place(S3), {"gc": {"enabled": True}})
     assert found.startswith(
@@ -107,12 +109,7 @@ def test_nothing_is_deleted_from_a_bucket_without_an_identity_that_may() -> None
 
 
 def test_stores_that_no_job_looks_into() -> None:
-    assert names(place("gs://bucket/prefix", may_delete=True)) == {
-        "database": True,
-        "gc": False,
-        "orphans": False,
-        "expiry": True,
-    }
+    assert names(place("gs://bucket/prefix", may_delete=True)) == ALL | {"gc": False, "orphans": False}
     (found,) = problems(place("gs://bucket/prefix"), {"orphans": {"enabled": True}})
     assert found.startswith(
         "[MAINTENANCE_STORE] app1: mlflow_maintenance_orphans.enabled=True. gs://bucket/prefix is neither"
