@@ -34,6 +34,9 @@ def secrets_of(request: dict[str, Any]) -> tuple[str, ...]:
     found = [request.get("store", {}).get("secret_access_key", "")]
     for parameters in [*request.get("databases", []), request.get("lock", {})]:
         found.append(parameters.get("password", ""))
+    found.append(request.get("mail", {}).get("password", ""))
+    # The address of a webhook lets in whoever knows it.
+    found += [request.get("webhook", {}).get(key, "") for key in ("url", "token")]
     return tuple(one for one in found if len(one) > 3)
 
 
@@ -55,6 +58,8 @@ def completed(name: str, request: dict[str, Any], folder: Path) -> dict[str, Any
             # Each host has disks of its own to look at.
             server = whole.pop("lock", None)
             whole.setdefault("databases", [server] if server else [])
+        if name == "delivery":
+            whole["memory"] = str(Path(os.environ["STATE_DIRECTORY"]) / "delivered.json")
     except tracking.DatabaseError as error:
         raise frame.JobError(f"{error}.") from None
     return whole
@@ -68,8 +73,8 @@ def run(name: str, notes: frame.Notes) -> int:
     except frame.JobError as error:
         return frame.refused(name, os.uname().nodename, notes, str(error))
     job = importlib.import_module(f"{_UTILS}._maintenance_{name}")
-    if name == "gc":
-        job.environment(request)
+    if name in ("gc", "traces"):
+        importlib.import_module(f"{_UTILS}._maintenance_gc").environment(request)
     work = job.work if name == "database" else functools.partial(job.work, now=time.time())
     lock = frame.unlocked
     if "lock" in request:

@@ -179,6 +179,9 @@ EXPIRY = {
     "credential_dates": {},
     "credential_days": 90,
     "environment": "dev",
+    "backups": "/nonexistent",
+    "backup_hours": 50,
+    "drill_days": 35,
 }
 
 
