@@ -107,6 +107,10 @@ def test_a_host_that_is_everything_with_a_directory(tmp_path: Path) -> None:
         "gc": ["mlflow-maintenance", "mlflow"],
         "expiry": ["mlflow-maintenance"],
     }
+    # PostgreSQL's shared memory is its user's, and would be gone with the first job of that user that ends.
+    removes = {name: lines(files[f"mlflow-maintenance-{name}.service"], "RemoveIPC") for name in users}
+    assert {name for name, said in removes.items() if said != ["yes"]} == {"database", "capacity"}
+    assert removes["database"] == removes["capacity"] == ["no"]
     assert json.loads(files["leftovers.json"])["folders"] == [
         "/var/lib/mlflow/tmp",
         "/srv/mlflow/artifacts/.mlops-mlflow/moving",
@@ -131,7 +135,7 @@ def test_a_host_that_is_everything_with_a_directory(tmp_path: Path) -> None:
     assert lines(files["mlflow-maintenance-gc.timer"], "OnCalendar") == ["*-*-* 03:10:00"]
     assert lines(files["mlflow-maintenance-gc.timer"], "RandomizedDelaySec") == ["2400"]
     jobs = [line for line in files["cron"].splitlines() if " root " in line]
-    assert len(jobs) == 6, 'nobody is told, and traces are kept'
+    assert len(jobs) == 6, "nobody is told, and traces are kept"
     assert not any("OnFailure" in text for text in files.values())
     assert jobs[1].startswith("10 3 * * * root sleep ")
     assert jobs[1].endswith("; systemctl start --no-block mlflow-maintenance-gc.service")
@@ -181,7 +185,11 @@ def test_a_database_that_somebody_else_runs(tmp_path: Path) -> None:
     )
     assert json.loads(files["database.json"]) == {"uris": [uri, uri.replace("/mlflow", "/auth")]}
     capacity = json.loads(files["capacity.json"])
-    assert (capacity["uris"], capacity["measures"], capacity["makes"]) == ([uri, uri.replace("/mlflow", "/auth")], True, True)
+    assert (capacity["uris"], capacity["measures"], capacity["makes"]) == (
+        [uri, uri.replace("/mlflow", "/auth")],
+        True,
+        True,
+    )
 
 
 def test_a_server_whose_database_has_a_host_of_its_own(tmp_path: Path) -> None:
@@ -195,7 +203,10 @@ def test_a_server_whose_database_has_a_host_of_its_own(tmp_path: Path) -> None:
 
 
 def test_who_is_told_and_with_which_secrets(tmp_path: Path) -> None:
-    secrets = {"mlflow_maintenance_mail_password": "swordfish-mail", "mlflow_maintenance_webhook_token": "swordfish-token"}
+    secrets = {
+        "mlflow_maintenance_mail_password": "swordfish-mail",
+        "mlflow_maintenance_webhook_token": "swordfish-token",
+    }
     files = written(
         tmp_path,
         mlflow_artifact_uri="/srv/mlflow/artifacts",
