@@ -339,9 +339,7 @@ def _delivery_problems(place: Place) -> list[str]:
     found = []
 
     def refuse(variable: str, value: Any, limit: str) -> None:
-        found.append(
-            render("MAINTENANCE_DELIVERY", host=place.host, variable=variable, value=value, limit=limit)
-        )
+        found.append(render("MAINTENANCE_DELIVERY", host=place.host, variable=variable, value=value, limit=limit))
 
     mail, webhook = place.mail, place.webhook
     if mail:

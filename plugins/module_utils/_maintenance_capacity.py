@@ -9,11 +9,11 @@ host with a login of MLflow's reaches it. A day has one row a thing, so an insta
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_audit import size
@@ -161,7 +161,7 @@ def disks(host: str, paths: Iterable[str]) -> list[Sample]:
     found: dict[int, Sample] = {}
     for path in paths:
         try:
-            device, usage = os.stat(path).st_dev, shutil.disk_usage(path)
+            device, usage = Path(path).stat().st_dev, shutil.disk_usage(path)
         except OSError:
             continue  # not on this host
         found.setdefault(device, Sample(DISK, f"{host}:{path}", usage.used, usage.used + usage.free))
@@ -359,9 +359,7 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
         "per_day": {
             f"{one.sample.measure} {one.sample.subject}": round(one.trend.per_day, 1) for one in outlooks if one.trend
         },
-        "days_left": {
-            one.sample.subject: round(one.days_left, 1) for one in outlooks if one.days_left is not None
-        },
+        "days_left": {one.sample.subject: round(one.days_left, 1) for one in outlooks if one.days_left is not None},
         "forgotten": forgotten,
         "locked": locked,
     }
@@ -377,7 +375,9 @@ def _sentence(samples: Sequence[Sample], outlooks: Sequence[Outlook], locked: st
     parts.append(f"{sum(one.measure == DISK for one in samples)} disks")
     if locked:
         parts.append(f"tables of {locked} were locked and left out")
-    soonest = min((one for one in outlooks if one.days_left is not None), key=lambda one: one.days_left or 0, default=None)
+    soonest = min(
+        (one for one in outlooks if one.days_left is not None), key=lambda one: one.days_left or 0, default=None
+    )
     if soonest:
         ahead = f"{soonest.sample.subject} is the first to be full, in {soonest.days_left:.0f} days"
     elif any(one.trend for one in outlooks):

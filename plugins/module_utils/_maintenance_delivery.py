@@ -371,7 +371,9 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
                 )
             )
     said = ", ".join(f"{channel}: {what}" for channel, what in done.items())
-    return Result(f"{len(there)} things are wrong on this host; {said or 'nobody is told'}.", {"channels": done}, findings)
+    return Result(
+        f"{len(there)} things are wrong on this host; {said or 'nobody is told'}.", {"channels": done}, findings
+    )
 
 
 Send = Callable[[News, Mapping[str, Any], Mapping[str, Any], bool], str]

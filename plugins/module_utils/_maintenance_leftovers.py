@@ -55,7 +55,7 @@ def look(folder: str) -> list[Left]:
     """What is in a folder; nothing if it is not there."""
     found = []
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(path.name for path in Path(folder).iterdir())
     except OSError:
         return []
     for name in names:
@@ -63,7 +63,9 @@ def look(folder: str) -> list[Left]:
             whole = list(_whole(f"{folder}/{name}"))
         except OSError:
             continue  # somebody works with it, or keeps it from everybody
-        plain = all(stat.S_ISREG(one.st_mode) or stat.S_ISDIR(one.st_mode) or stat.S_ISLNK(one.st_mode) for one in whole)
+        plain = all(
+            stat.S_ISREG(one.st_mode) or stat.S_ISDIR(one.st_mode) or stat.S_ISLNK(one.st_mode) for one in whole
+        )
         found.append(
             Left(
                 folder,
@@ -217,4 +219,6 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
             )
         )
     what = "would be deleted" if dry else "were deleted"
-    return Result(f"{len(goes) - len(refused)} things that nobody uses any more ({size(total)}) {what}.", details, findings)
+    return Result(
+        f"{len(goes) - len(refused)} things that nobody uses any more ({size(total)}) {what}.", details, findings
+    )

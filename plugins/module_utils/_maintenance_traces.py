@@ -194,7 +194,9 @@ def delete(records: TraceRecords, store: Erasable, chosen: Chosen, say: Say) -> 
                         done.refused[emptied[0]] = f"MLflow removed {removed} of {len(emptied)} rows"
             if len(done.refused) >= _PATIENCE:
                 why = list(done.refused.values())[-1]
-                raise JobError(f"{_PATIENCE} traces could not be deleted, the last one because of this: {why}. Their rows stay.")
+                raise JobError(
+                    f"{_PATIENCE} traces could not be deleted, the last one because of this: {why}. Their rows stay."
+                )
             seen += len(batch)
             say("Traces deleted", seen, len(chosen.traces))
     return done

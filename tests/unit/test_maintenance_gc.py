@@ -417,7 +417,7 @@ def test_all_workspaces(host: Host, mlflow: Mlflow, bucket: Bucket) -> None:
 # ----- traces
 
 
-TRACES = {"days": 30, "experiments": {}, "most": 10000, "job": "traces"}
+TRACES: dict[str, Any] = {"days": 30, "experiments": {}, "most": 10000, "job": "traces"}
 
 
 def test_traces_go_as_each_experiment_keeps_them_and_no_neighbour(host: Host, mlflow: Mlflow, bucket: Bucket) -> None:

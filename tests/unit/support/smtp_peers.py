@@ -121,9 +121,7 @@ class _Talk:
             content.append(line.removeprefix(b"."))
         message = email.message_from_bytes(b"".join(content), policy=email.policy.default)
         assert isinstance(message, EmailMessage)
-        self._box.arrived.append(
-            Envelope(self._sender, tuple(self._recipients), message, self._encrypted, self._user)
-        )
+        self._box.arrived.append(Envelope(self._sender, tuple(self._recipients), message, self._encrypted, self._user))
         self._say("250 taken")
 
     def _on_rset(self, _rest: str) -> None:

@@ -109,7 +109,9 @@ def names(known: Place, wanted: dict[str, dict[str, Any]] | None = None) -> dict
 
 def test_each_host_has_the_jobs_of_what_it_is() -> None:
     assert names(place()) == ALL
-    assert names(place(concerns=("database",))) == {name: ALL[name] for name in ("database", "capacity", "expiry", "delivery")}
+    assert names(place(concerns=("database",))) == {
+        name: ALL[name] for name in ("database", "capacity", "expiry", "delivery")
+    }
     assert names(place(concerns=())) == {name: ALL[name] for name in ("expiry", "delivery")}
     assert names(place(concerns=("server",))) == {name: on for name, on in ALL.items() if name != "database"}
     # Nobody else could look after a PostgreSQL that has no host of ours.
@@ -157,8 +159,16 @@ def test_somebody_is_told_where_a_way_was_named() -> None:
         ),
         ({"user": "u"}, {}, "mlflow_maintenance_mail_password=(empty). mlflow_maintenance_mail_user says that"),
         ({"to": ["ops"]}, {}, "mlflow_maintenance_mail_to and _from=ops. It is no address of mail."),
-        ({"to": ["a@b.test\nBcc: c@d.test"]}, {}, "mlflow_maintenance_mail_to and _from=a@b.test\nBcc: c@d.test. It is"),
-        ({}, {"url": "file:///etc/passwd"}, "mlflow_maintenance_webhook_url=(not shown). It is no http:// or https:// with"),
+        (
+            {"to": ["a@b.test\nBcc: c@d.test"]},
+            {},
+            "mlflow_maintenance_mail_to and _from=a@b.test\nBcc: c@d.test. It is",
+        ),
+        (
+            {},
+            {"url": "file:///etc/passwd"},
+            "mlflow_maintenance_webhook_url=(not shown). It is no http:// or https:// with",
+        ),
         ({}, {"url": "https://"}, "mlflow_maintenance_webhook_url=(not shown). It is no http:// or https:// with"),
         (
             {},
@@ -179,7 +189,9 @@ def test_ways_to_tell_that_lead_nowhere_or_give_secrets_away(
 def test_ways_to_tell_that_are_right(url: str) -> None:
     mail = MAIL | {"user": "u", "password": "p", "security": "tls"}
     assert problems(place(mail=mail, webhook={"url": url, "token": "t"}), {}) == []
-    assert problems(place(mail=MAIL | {"security": "none"}, webhook={"url": "http://chat.test/x", "token": ""}), {}) == []
+    assert (
+        problems(place(mail=MAIL | {"security": "none"}, webhook={"url": "http://chat.test/x", "token": ""}), {}) == []
+    )
 
 
 @pytest.mark.parametrize(("key", "least"), [("grace_days", 1), ("timeout_minutes", 1), ("memory_mb", 64)])

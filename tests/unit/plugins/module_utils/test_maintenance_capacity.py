@@ -115,9 +115,7 @@ def test_the_slope_is_that_of_scipy(tmp_path: Path) -> None:
 def test_of_connections_the_most_of_a_week_counts_and_not_the_night() -> None:
     amounts = [10.0 + day for day in range(20)]
     amounts[-1] = 1.0
-    (one,) = look_ahead(
-        [Sample(CONNECTIONS, "PostgreSQL", 1, 48)], {(CONNECTIONS, "PostgreSQL"): days(amounts)}
-    )
+    (one,) = look_ahead([Sample(CONNECTIONS, "PostgreSQL", 1, 48)], {(CONNECTIONS, "PostgreSQL"): days(amounts)})
     assert one.days_left == pytest.approx(20)
     (found,) = judge("db1", [one], 30)
     assert found["id"] == "CAPACITY_FULL_SOON"
@@ -146,7 +144,14 @@ def _served(postgresql: Server, database: str) -> Iterator[str]:
 def request(server: Server, name: str, user: str = "postgres", **more: Any) -> dict[str, Any]:
     known = {"host": server.socket, "port": str(server.port), "user": user, "dbname": name}
     given = {"host": "db1", "lock_seconds": 1, "tables": 20, "full_days": 30, "trend_days": 60, "keep_days": 400}
-    return {**given, "disks": ["/", "/etc", "/nonexistent"], "measures": True, "makes": True, "databases": [known], **more}
+    return {
+        **given,
+        "disks": ["/", "/etc", "/nonexistent"],
+        "measures": True,
+        "makes": True,
+        "databases": [known],
+        **more,
+    }
 
 
 def on_server(server: Server, name: str, **more: Any) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def disk(path: str = "/srv", free: str = "12.3 GB", percent: int = 9) -> dict[st
 
 def test_the_same_thing_on_another_day_is_the_same() -> None:
     assert key_of(disk()) == key_of(disk(free="850.0 MB", percent=1))
-    ago = [report("JOB_FAILED", host="app1", summary=f"Job gc failed {ago} ago: no.") for ago in ("60 min", "2 d", "3 h")]
+    ago = [
+        report("JOB_FAILED", host="app1", summary=f"Job gc failed {ago} ago: no.") for ago in ("60 min", "2 d", "3 h")
+    ]
     assert len({key_of(one) for one in ago}) == 1
 
 
@@ -299,7 +301,9 @@ def test_what_slack_and_teams_want(place: Place, receiver: int, received: list[R
         assert place.tell().findings == []
     slack, teams = (json.loads(one.body) for one in received)
     assert slack.keys() == {"text"}
-    assert slack["text"].startswith("*[mlflow dev] app1: 1 new*\nNew on app1:\n[MAINTENANCE_DISK] app1: /srv/&lt;a&amp;b&gt; has")
+    assert slack["text"].startswith(
+        "*[mlflow dev] app1: 1 new*\nNew on app1:\n[MAINTENANCE_DISK] app1: /srv/&lt;a&amp;b&gt; has"
+    )
     (card,) = teams["attachments"]
     assert (teams["type"], card["contentType"]) == ("message", "application/vnd.microsoft.card.adaptive")
     assert card["content"]["body"][0]["text"] == "[mlflow dev] app1: 1 new"
@@ -342,7 +346,9 @@ def test_a_receiver_that_refuses(place: Place, status: int) -> None:
         place.webhook = hook(f"http://{LOOPBACK}:{port}/secret-part")
         (found,) = place.tell().findings
         place.tell()
-    assert found["summary"] == f"What is wrong on this host could not be told by webhook: it was answered with {status}."
+    assert (
+        found["summary"] == f"What is wrong on this host could not be told by webhook: it was answered with {status}."
+    )
     assert "secret-part" not in json.dumps(found)
     assert [one.path for one in asked] == ["/secret-part"] * 2, "it is tried again, and no redirect is followed"
 
@@ -412,9 +418,15 @@ def test_a_job_that_has_not_run_is_told(place: Place, receiver: int, received: l
     assert ids(place, received) == ["JOB_OVERDUE"]
 
 
-def test_what_backups_say_is_told_as_well_and_as_it_is_now(place: Place, receiver: int, received: list[Request]) -> None:
+def test_what_backups_say_is_told_as_well_and_as_it_is_now(
+    place: Place, receiver: int, received: list[Request]
+) -> None:
     place.webhook = hook(f"http://{LOOPBACK}:{receiver}/")
-    failing = {"id": "BACKUP_ARCHIVE_FAILING", "summary": "The last attempt to archive WAL failed 3 minutes ago.", "evidence": ""}
+    failing = {
+        "id": "BACKUP_ARCHIVE_FAILING",
+        "summary": "The last attempt to archive WAL failed 3 minutes ago.",
+        "evidence": "",
+    }
     place.backup("full")
     place.backup("watch", 60, failing)
     assert ids(place, received) == ["BACKUP_ARCHIVE_FAILING"]
@@ -429,7 +441,9 @@ def test_what_backups_say_is_told_as_well_and_as_it_is_now(place: Place, receive
 # ----- as a host has it
 
 
-def test_the_program_as_hosts_have_it_and_its_secrets(tmp_path: Path, place: Place, receiver: int, received: list[Request]) -> None:
+def test_the_program_as_hosts_have_it_and_its_secrets(
+    tmp_path: Path, place: Place, receiver: int, received: list[Request]
+) -> None:
     place.last("expiry", "found", disk(), ago=NOW - time.time() + 60)
     url = f"http://{LOOPBACK}:{receiver}/services/T0/secret-of-the-url"
     place.webhook = hook(url, "slack", token=TOKEN)

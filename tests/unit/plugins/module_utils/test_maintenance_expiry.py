@@ -178,7 +178,9 @@ def test_a_backup_that_failed_and_a_watch_that_sleeps(folder: Path) -> None:
 def test_a_backup_that_grew_old(folder: Path) -> None:
     backup(folder, "full", 160)
     backup(folder, "watch", 0.05)
-    assert found_in(folder) == [("BACKUP_OLD", "The last backup of the database ended 7 days ago; 50 hours are allowed.")]
+    assert found_in(folder) == [
+        ("BACKUP_OLD", "The last backup of the database ended 7 days ago; 50 hours are allowed.")
+    ]
     backup(folder, "watch", 0.05, {"id": "BACKUP_OLD", "summary": "The watch says it.", "evidence": ""})
     assert found_in(folder) == [("BACKUP_OLD", "The watch says it.")], "once"
 

@@ -171,9 +171,7 @@ def test_what_was_put_in_its_place_meanwhile_stays(spool: Path, tmp_path: Path) 
     remove(seen)  # gone is gone
 
 
-def test_what_cannot_be_deleted_is_a_finding(
-    spool: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_deleted_is_a_finding(spool: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(spool / "protected")
     put(spool / "other")
 
@@ -201,7 +199,13 @@ def test_who_may_not_look_at_every_process_deletes_nothing(spool: Path) -> None:
         "leftovers.held_open(frozenset({0}))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", "import os, sys\nsys.path[:] = eval(sys.argv[2])\n" + PRELOAD + program, str(OTHER.pw_uid), repr(sys.path)],
+        [
+            sys.executable,
+            "-c",
+            "import os, sys\nsys.path[:] = eval(sys.argv[2])\n" + PRELOAD + program,
+            str(OTHER.pw_uid),
+            repr(sys.path),
+        ],
         capture_output=True,
         text=True,
         check=False,
