@@ -35,8 +35,8 @@ def secrets_of(request: dict[str, Any]) -> tuple[str, ...]:
     for parameters in [*request.get("databases", []), request.get("lock", {})]:
         found.append(parameters.get("password", ""))
     found.append(request.get("mail", {}).get("password", ""))
-    # The address of a webhook lets in whoever knows it.
-    found += [request.get("webhook", {}).get(key, "") for key in ("url", "token")]
+    # The address of a webhook lets in whoever knows it, and that of a proxy may hold a password.
+    found += [request.get("webhook", {}).get(key, "") for key in ("url", "token", "proxy")]
     return tuple(one for one in found if len(one) > 3)
 
 
