@@ -85,7 +85,7 @@ def test_all_is_well(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("later", "said"),
-    [(10 * DAY, "The certificate edge ends in "), (34 * DAY, "The certificate edge ended 3 days ago.")],
+    [(10 * DAY, "The certificate edge ends in "), (33 * DAY + DAY // 2, "The certificate edge ended 3 days ago.")],
 )
 def test_a_certificate_that_ends(folder: Path, later: int, said: str) -> None:
     (found,) = work(request(folder), say, now=NOW + later).findings
@@ -194,6 +194,9 @@ def test_a_drill_that_failed_or_was_long_ago(folder: Path) -> None:
     ]
     backup(folder, "drill", 24, {"id": "BACKUP_RESTORE", "summary": "It could not be restored.", "evidence": ""})
     assert found_in(folder) == [("BACKUP_RESTORE", "It could not be restored.")]
+    said = "Job drill, 24 hours ago: It could not be restored."
+    backup(folder, "watch", 0.05, {"id": "BACKUP_RESTORE", "summary": said, "evidence": ""})
+    assert found_in(folder) == [("BACKUP_RESTORE", said)], "once"
 
 
 def test_without_openssl_nothing_is_said_to_be_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
