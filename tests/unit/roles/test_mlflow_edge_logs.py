@@ -15,14 +15,14 @@ INTERNAL = yaml.safe_load((ROLE / "vars/main.yml").read_text())
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
 # Of Debian's nginx-common, without what it runs.
 DEBIANS = """%s/*.log {
-	daily
-	missingok
-	rotate 14
-	compress
-	delaycompress
-	notifempty
-	create 0640 www-data adm
-	sharedscripts
+    daily
+    missingok
+    rotate 14
+    compress
+    delaycompress
+    notifempty
+    create 0640 www-data adm
+    sharedscripts
 }
 """
 
