@@ -17,6 +17,8 @@ def _place(given: Mapping[str, Any]) -> _maintenance.Place:
         artifact_uri=str(given["artifact_uri"]),
         may_delete=bool(given["may_delete"]),
         database_is_external=bool(given["database_is_external"]),
+        mail=dict(given.get("mail") or {}),
+        webhook=dict(given.get("webhook") or {}),
     )
 
 

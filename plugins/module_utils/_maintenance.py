@@ -2,8 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The jobs of maintenance: which there are, when they run, and what their last results mean. Pure.
 
-What a job does is in _maintenance_database.py, _maintenance_gc.py, _maintenance_orphans.py and _maintenance_expiry.py; how each of them is
-run, in _maintenance_job.py.
+What a job does is in _maintenance_JOB.py; how each of them is run, in _maintenance_job.py.
 """
 
 from __future__ import annotations
@@ -12,15 +11,28 @@ import datetime
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUriError, parse
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import render, report
 
-DATABASE, GC, ORPHANS, EXPIRY = "database", "gc", "orphans", "expiry"
-# What a host has to have so that a job is one of its own.
-CONCERNS: Mapping[str, str] = {DATABASE: "database", GC: "server", ORPHANS: "server", EXPIRY: "host"}
+DATABASE, GC, TRACES, ORPHANS, LEFTOVERS = "database", "gc", "traces", "orphans", "leftovers"
+CAPACITY, EXPIRY, DELIVERY = "capacity", "expiry", "delivery"
+# What a host has to have one of so that a job is one of its own; nothing is needed for what every host has.
+CONCERNS: Mapping[str, tuple[str, ...]] = {
+    DATABASE: ("database",),
+    GC: ("server",),
+    TRACES: ("server",),
+    ORPHANS: ("server",),
+    LEFTOVERS: ("server",),
+    CAPACITY: ("database", "server"),
+    EXPIRY: (),
+    DELIVERY: (),
+}
+# Those that delete from the store.
+_IN_STORE = (GC, TRACES, ORPHANS)
 # How the program of a job ends. 3 and 75 are no failures of it (SuccessExitStatus= of the units).
 DONE, FAILED, BAD_INPUT, FOUND, ELSEWHERE = 0, 1, 2, 3, 75
 OUTCOMES: Mapping[str, int] = {"done": DONE, "failed": FAILED, "found": FOUND, "elsewhere": ELSEWHERE}
@@ -51,6 +63,18 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "grace_days": 30,
         "jobs_grace_days": 30,
     },
+    TRACES: {
+        "enabled": False,
+        "schedule": "daily 04:40",
+        "delay_minutes": 40,
+        "timeout_minutes": 360,
+        "memory_mb": 2048,
+        "cpu_percent": 50,
+        "dry_run": False,
+        "days": 365,
+        "experiments": {},
+        "most": 10000,
+    },
     ORPHANS: {
         "enabled": True,
         "schedule": "weekly Sun 04:10",
@@ -62,6 +86,29 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "grace_days": 7,
         "most_percent": 50,
     },
+    LEFTOVERS: {
+        "enabled": True,
+        "schedule": "daily 05:10",
+        "delay_minutes": 20,
+        "timeout_minutes": 60,
+        "memory_mb": 256,
+        "cpu_percent": 50,
+        "dry_run": False,
+        "hours": 48,
+    },
+    CAPACITY: {
+        "enabled": True,
+        "schedule": "hourly 25",
+        "delay_minutes": 5,
+        "timeout_minutes": 10,
+        "memory_mb": 128,
+        "cpu_percent": 50,
+        "lock_seconds": 10,
+        "tables": 20,
+        "full_days": 30,
+        "trend_days": 60,
+        "keep_days": 400,
+    },
     EXPIRY: {
         "enabled": True,
         "schedule": "daily 06:10",
@@ -72,6 +119,17 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "certificate_days": 21,
         "credential_days": 90,
         "disk_percent": 10,
+        "backup_hours": 50,
+        "drill_days": 35,
+    },
+    DELIVERY: {
+        "enabled": True,
+        "schedule": "hourly 50",
+        "delay_minutes": 5,
+        "timeout_minutes": 10,
+        "memory_mb": 128,
+        "cpu_percent": 50,
+        "reminder_days": 7,
     },
 }
 JOBS = tuple(DEFAULTS)
@@ -91,9 +149,21 @@ _LEAST = {
     "certificate_days": 0,
     "credential_days": 1,
     "disk_percent": 0,
+    "backup_hours": 1,
+    "drill_days": 1,
+    "reminder_days": 1,
+    "hours": 1,
+    "days": 0,
+    "most": 1,
+    "tables": 1,
+    "full_days": 1,
+    "trend_days": 7,
+    "keep_days": 7,
 }
 _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 _HOUR, _DAY = 3600, 86400
+_ADDRESS = re.compile(r"[^\s@,;<>\"]+@[^\s@,;<>\"]+")
+_HERE = ("localhost", "127.0.0.1", "::1")
 # Without which a finding cannot be said. What is read here was written by the user of a job.
 _SAID = {"id", "host", "severity", "summary", "remedy"}
 _SCHEDULE = re.compile(
@@ -158,6 +228,9 @@ class Place:
     artifact_uri: str
     may_delete: bool  # there is an identity of maintenance
     database_is_external: bool
+    # Where what is wrong is told; empty where nobody is.
+    mail: Mapping[str, Any] = field(default_factory=dict)
+    webhook: Mapping[str, Any] = field(default_factory=dict)
 
 
 def jobs_of(place: Place, wanted: Mapping[str, Mapping[str, Any]]) -> list[Job]:
@@ -172,8 +245,8 @@ def jobs_of(place: Place, wanted: Mapping[str, Mapping[str, Any]]) -> list[Job]:
 
 def _is_here(place: Place, name: str) -> bool:
     # Somebody else's PostgreSQL has no host of ours: a server looks after it, with its own login.
-    concern = "server" if name == DATABASE and place.database_is_external else CONCERNS[name]
-    return concern == "host" or concern in place.concerns
+    needed = ("server",) if name == DATABASE and place.database_is_external else CONCERNS[name]
+    return not needed or bool(set(needed) & set(place.concerns))
 
 
 def _job(place: Place, name: str, wanted: Mapping[str, Any]) -> Job:
@@ -209,7 +282,9 @@ def _spread(text: str, below: int) -> int:
 
 def _reason_against(place: Place, name: str, whole: Mapping[str, Any]) -> tuple[str, str]:
     """Why a job cannot work here: a finding's id and what is wrong; empty if it can."""
-    if name not in (GC, ORPHANS):
+    if name == DELIVERY and not place.mail and not place.webhook:
+        return "MAINTENANCE_DELIVERY", "mlflow_maintenance_mail_to and mlflow_maintenance_webhook_url are both empty"
+    if name not in _IN_STORE:
         return "", ""
     try:
         kind = parse(place.artifact_uri).kind
@@ -227,7 +302,7 @@ def problems(place: Place, wanted: Mapping[str, Mapping[str, Any]]) -> list[str]
 
     Names and types were compared with the specification already; a job that cannot work here is a problem only if it was asked for.
     """
-    found = []
+    found = _delivery_problems(place)
     for name in JOBS:
         given = wanted.get(name) or {}
         whole = {**DEFAULTS[name], **given}
@@ -256,6 +331,38 @@ def problems(place: Place, wanted: Mapping[str, Mapping[str, Any]]) -> list[str]
             found.append(
                 render(id_, host=place.host, variable=f"mlflow_maintenance_{name}.enabled", value=True, limit=reason)
             )
+    return found
+
+
+def _delivery_problems(place: Place) -> list[str]:
+    """What would tell nobody, or would tell a password to everybody."""
+    found = []
+
+    def refuse(variable: str, value: Any, limit: str) -> None:
+        found.append(render("MAINTENANCE_DELIVERY", host=place.host, variable=variable, value=value, limit=limit))
+
+    mail, webhook = place.mail, place.webhook
+    if mail:
+        for key in ("host", "from"):
+            if not mail[key]:
+                refuse(f"mlflow_maintenance_mail_{key}", "(empty)", "mlflow_maintenance_mail_to says that mail is sent")
+        if mail["user"] and mail["security"] == "none":
+            limit = "The password of mlflow_maintenance_mail_user would be readable on the way"
+            refuse("mlflow_maintenance_mail_security", "none", limit)
+        if mail["user"] and not mail["password"]:
+            limit = "mlflow_maintenance_mail_user says that there is a login"
+            refuse("mlflow_maintenance_mail_password", "(empty)", limit)
+        for address in [*mail["to"], *([mail["from"]] if mail["from"] else [])]:
+            if not _ADDRESS.fullmatch(str(address)):
+                refuse("mlflow_maintenance_mail_to and _from", address, "It is no address of mail")
+    if webhook:
+        # The address is a secret of its own at most receivers, so it is not said.
+        parts = urlsplit(str(webhook["url"]))
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            refuse("mlflow_maintenance_webhook_url", "(not shown)", "It is no http:// or https:// with a host")
+        elif parts.scheme == "http" and webhook["token"] and parts.hostname not in _HERE:
+            limit = "mlflow_maintenance_webhook_token would be readable on the way"
+            refuse("mlflow_maintenance_webhook_url", "http://...", limit)
     return found
 
 

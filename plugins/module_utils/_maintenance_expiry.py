@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the mlops.mlflow maintainers
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What comes to its end on a host without anybody doing anything: certificates, credentials, free disk, and a clock that nobody sets."""
+"""What comes to its end on a host without anybody doing anything: certificates, credentials, free disk, backups, and a clock that nobody sets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.mlops.mlflow.plugins.module_utils import _maintenance_backups as backups
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_audit import size
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import report
 from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_job import JobError, Result, Say
@@ -104,26 +105,33 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
 
     Args:
         request: `host`, `certificate_folder`, `certificate_days`, `disks`, `disk_percent`, `credential_dates` (by name), `credential_days`,
-            `environment`.
+            `environment`, `backups` (the folder of their results), `backup_hours`, `drill_days`.
         say: how it tells what it does.
         now: the time.
     """
     host = str(request["host"])
-    say("Looking at certificates, credentials, disks and clock")
+    say("Looking at certificates, credentials, disks, backups and clock")
     if shutil.which("openssl") is None:
         raise JobError("openssl is not installed on this host, and certificates cannot be read without it.")
     found = certificates(Path(request["certificate_folder"]))
     free, full = judge_disks(host, request["disks"], int(request["disk_percent"]))
     dates: Mapping[str, Any] = request["credential_dates"]
     today = datetime.datetime.fromtimestamp(now, datetime.UTC).date().isoformat()
+    kept = backups.results(Path(request["backups"]))
     clock = ask(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
     findings = [
         *judge_certificates(host, found, int(request["certificate_days"]), now),
         *credential_ages(dates, sorted(dates), int(request["credential_days"]), str(request["environment"]), today),
         *full,
+        *backups.judge(host, kept, int(request["backup_hours"]), int(request["drill_days"]), now),
         *judge_clock(host, clock),
     ]
     left = {name: None if end is None else int((end - now) // 86400) for name, end in found.items()}
-    details = {"certificate_days_left": left, "free_percent": free, "clock_synchronised": clock or "unknown"}
-    said = f"{len(found)} certificates, {len(dates)} credentials, {len(free)} disks"
+    details = {
+        "certificate_days_left": left,
+        "free_percent": free,
+        "clock_synchronised": clock or "unknown",
+        "backup_hours_ago": backups.ages(kept, now),
+    }
+    said = f"{len(found)} certificates, {len(dates)} credentials, {len(free)} disks, {len(kept)} jobs of backups"
     return Result(f"{said} and the clock were looked at; {len(findings)} of them need somebody.", details, findings)

@@ -236,19 +236,27 @@ class Records:
         """Which of them are deleted at this moment."""
         return {row[0] for row in self._tracking.ask(STILL[kind], {"ids": list(ids), "before": self._before})}
 
+    def ask(self, statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of one statement that reads."""
+        return self._tracking.ask(statement, values)
+
     def empty(self, locations: Iterable[str]) -> None:
         """Remember that a listing showed nothing there any more."""
         self._emptied.update(locations)
 
+    def was_emptied(self, location: str) -> bool:
+        """Whether a listing showed nothing there any more; nowhere is empty as well."""
+        return not location or location in self._emptied
+
     def prepare(self) -> None:
         """Make sure, before the first object goes, that the rows can go as well."""
         self._cli()
-        _relied_on(*self._job_store())
+        relied_on(*self._job_store())
 
     def remove(self, runs: Sequence[str] = (), models: Sequence[str] = (), experiments: Sequence[str] = ()) -> None:
         """Remove rows, with all that hangs on them."""
         cli = self._cli()
-        for context in self._contexts(experiments):
+        for context in self.contexts(experiments):
             with context:
                 cli._gc_tracking_resources(
                     backend_store=self._store,
@@ -266,9 +274,9 @@ class Records:
     def remove_jobs(self, older_than: int) -> int:
         """Remove the rows of MLflow's own jobs that ended and are older than so many milliseconds; returns how many."""
         module, name = self._job_store()
-        store = getattr(_relied_on(module, name), name)(self._uri)
+        store = getattr(relied_on(module, name), name)(self._uri)
         count = 0
-        for context in self._contexts():
+        for context in self.contexts():
             with context:
                 count += len(store.delete_jobs(older_than=older_than))
         return count
@@ -278,11 +286,11 @@ class Records:
             return "mlflow.store.jobs.sqlalchemy_workspace_store", "WorkspaceAwareSqlAlchemyJobStore"
         return "mlflow.store.jobs.sqlalchemy_store", "SqlAlchemyJobStore"
 
-    def _contexts(self, experiments: Sequence[str] = ()) -> list[contextlib.AbstractContextManager[Any]]:
+    def contexts(self, experiments: Sequence[str] = ()) -> list[contextlib.AbstractContextManager[Any]]:
         """As which workspaces MLflow has to look: all of them, or those of some experiments, which it misses with an error elsewhere."""
         if not self._workspaces:
             return [contextlib.nullcontext()]
-        make = _relied_on("mlflow.utils.workspace_context", "WorkspaceContext").WorkspaceContext
+        make = relied_on("mlflow.utils.workspace_context", "WorkspaceContext").WorkspaceContext
         if experiments:
             asked = "SELECT DISTINCT workspace FROM experiments WHERE experiment_id::text = ANY(%(ids)s)"
             return [make(row[0]) for row in self._tracking.ask(asked, {"ids": list(experiments)})]
@@ -293,7 +301,7 @@ class Records:
 
     def _cli(self) -> Any:
         """MLflow's command line, whose function for `mlflow gc` finds each place of artifacts emptied already, or stops."""
-        cli: Any = _relied_on("mlflow.cli", "_gc_tracking_resources", "_get_store", "get_artifact_repository")
+        cli: Any = relied_on("mlflow.cli", "_gc_tracking_resources", "_get_store", "get_artifact_repository")
         wanted = {
             "backend_store", "run_ids", "experiment_ids", "logged_model_ids", "older_than", "time_delta",
             "skip_experiments", "skip_logged_models", "ignore_not_found",
@@ -301,28 +309,34 @@ class Records:
         if set(inspect.signature(cli._gc_tracking_resources).parameters) != wanted:
             raise JobError(_unsupported("mlflow.cli:_gc_tracking_resources"))
         cli.get_artifact_repository = self._emptied_place
-        if self._store is None:
-            self._store = cli._get_store(self._uri, None)
+        self.opened()
         return cli
 
-    def _emptied_place(self, location: str) -> _Emptied:
-        if location and location not in self._emptied:
+    def opened(self) -> Any:
+        """MLflow's own store over the database."""
+        if self._store is None:
+            self._store = relied_on("mlflow.cli", "_get_store")._get_store(self._uri, None)
+        return self._store
+
+    def _emptied_place(self, location: str) -> Emptied:
+        if not self.was_emptied(location):
             raise JobError(f"MLflow was about to delete {location}, which had not been chosen; its row stays.")
-        return _Emptied()
+        return Emptied()
 
 
-class _Emptied:
+class Emptied:
     """What MLflow gets for a place of artifacts that is empty."""
 
-    def delete_artifacts(self) -> None:
+    def delete_artifacts(self, path: str | None = None) -> None:
         """There is nothing."""
+        del path
 
 
 def _unsupported(name: str) -> str:
     return f"This version of MLflow has no {name} as the job relies on: use one that this release of mlops.mlflow supports."
 
 
-def _relied_on(module: str, *names: str) -> Any:
+def relied_on(module: str, *names: str) -> Any:
     """MLflow documents none of this: what is missing is a sentence before anything is deleted."""
     try:
         loaded = importlib.import_module(module)

@@ -29,6 +29,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_locations i
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_objects import Erasable, StoreError, open_place
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUri, parse
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import report
+from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_capacity import note_store
 from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_job import JobError, Result, Say
 from ansible_collections.mlops.mlflow.plugins.module_utils._tracking_database import (
     DatabaseError,
@@ -79,9 +80,8 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
     wanted = Wanted(place, str(request["transfer"]), now, grace, _SHOWN)
     try:
         store = open_place(place, request["store"])
-        database = Tracking(
-            parameters_of(str(request.get("database_uri") or ""), str(request.get("server_environment") or ""))
-        )
+        parameters = parameters_of(str(request.get("database_uri") or ""), str(request.get("server_environment") or ""))
+        database = Tracking(parameters)
         say("Listing the store")
         listing = Listing()
         for thing in store.things(""):
@@ -94,6 +94,8 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
             "bytes": found["bytes"],
             "orphans": found["orphans"],
             "young": found["young"],
+            # Nobody else lists all of it, so the history of capacity has it from here.
+            "noted": note_store(parameters, place.uri, found["objects"], found["bytes"], now),
         }
         orphans = found["orphans"]
         findings = judge(found, host)

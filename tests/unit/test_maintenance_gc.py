@@ -116,14 +116,19 @@ class Mlflow:
         )
         return place
 
-    def trace(self, trace: str, experiment: int) -> str:
+    def trace(self, trace: str, experiment: int, began: int = OLD, archive: str = "") -> str:
+        """`archive` is where MLflow moved its spans, if it did."""
         place = f"{experiment}/traces/{trace}/artifacts"
         self.execute(
             "INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status) VALUES (%s, %s, %s, 'OK')",
             trace,
             experiment,
-            ago(OLD),
+            ago(began),
         )
+        if archive:
+            tags = {"mlflow.trace.archiveLocation": archive, "mlflow.trace.spansLocation": "ARCHIVE_REPO"}
+            for key, value in tags.items():
+                self.execute("INSERT INTO trace_tags (key, value, request_id) VALUES (%s, %s, %s)", key, value, trace)
         self.execute(
             "INSERT INTO trace_tags (key, value, request_id) VALUES ('mlflow.artifactLocation', %s, %s)",
             f"mlflow-artifacts:/{place}",
@@ -142,9 +147,13 @@ class Mlflow:
         )
 
     def ids(self, table: str) -> set[str]:
-        column = {"runs": "run_uuid", "logged_models": "model_id", "experiments": "experiment_id::text", "jobs": "id"}[
-            table
-        ]
+        column = {
+            "runs": "run_uuid",
+            "logged_models": "model_id",
+            "experiments": "experiment_id::text",
+            "jobs": "id",
+            "trace_info": "request_id",
+        }[table]
         return {one for (one,) in self.execute(f"SELECT {column} FROM {table}")}
 
     @property
@@ -210,7 +219,13 @@ def _empty_bucket(bucket: Bucket) -> None:
 
 
 def collect(
-    host: Host, mlflow: Mlflow, bucket: Bucket, identity: str = "maintenance", server: str = "", **more: Any
+    host: Host,
+    mlflow: Mlflow,
+    bucket: Bucket,
+    identity: str = "maintenance",
+    server: str = "",
+    job: str = "gc",
+    **more: Any,
 ) -> Ran:
     """Run the job as its unit does."""
     schema = host.folder / "schema.json"
@@ -223,7 +238,7 @@ def collect(
         "store": {**store, **bucket.access[identity]},
         **more,
     }
-    return host.run("gc", request, f'MLFLOW_BACKEND_STORE_URI="{uri_of(mlflow.server, mlflow.name)}"\n{server}')
+    return host.run(job, request, f'MLFLOW_BACKEND_STORE_URI="{uri_of(mlflow.server, mlflow.name)}"\n{server}')
 
 
 def test_what_was_deleted_long_ago_goes_and_no_neighbour(host: Host, mlflow: Mlflow, bucket: Bucket) -> None:
@@ -397,6 +412,86 @@ def test_all_workspaces(host: Host, mlflow: Mlflow, bucket: Bucket) -> None:
     assert mlflow.ids("runs") == {"live", "odd"}
     assert "3" not in mlflow.ids("experiments")
     assert bucket.listed() == {"workspaces/teamb/2/live/artifacts/a"}
+
+
+# ----- traces
+
+
+TRACES: dict[str, Any] = {"days": 30, "experiments": {}, "most": 10000, "job": "traces"}
+
+
+def test_traces_go_as_each_experiment_keeps_them_and_no_neighbour(host: Host, mlflow: Mlflow, bucket: Bucket) -> None:
+    """By age, also what MLflow archived, also what has no object; an experiment has days of its own by name or by id."""
+    for number in (1, 2, 3, 4):
+        mlflow.experiment(number)
+    mlflow.experiment(5, OLD)
+    places = [mlflow.trace(name, 1) for name in ("tr-old", "tr-odd")]
+    gone = [f"{place}/{file}" for place in places for file in ("traces.json", *ODD)]
+    mlflow.trace("tr-nothing", 1)
+    archive = "mlflow-artifacts:/archive/1/tr-archived"
+    gone += [f"{mlflow.trace('tr-archived', 1, archive=archive)}/attachment", "archive/1/tr-archived/traces.pb"]
+    gone += [f"{mlflow.trace('tr-short', 4, began=3)}/traces.json"]
+    kept = [
+        f"{mlflow.trace('tr-young', 1, began=YOUNG)}/traces.json",
+        f"{mlflow.trace('tr-ol', 1, began=YOUNG)}/traces.json",
+        f"{mlflow.trace('tr-ever', 2)}/traces.json",
+        f"{mlflow.trace('tr-long', 3)}/traces.json",
+        f"{mlflow.trace('tr-kept', 4, began=1)}/traces.json",
+        # Of an experiment that was deleted: with it or not at all.
+        f"{mlflow.trace('tr-deleted', 5)}/traces.json",
+        f"{mlflow.run('live', 1)}/a",
+        "archive/1/tr-archived-2/traces.pb",
+        "1/traces/stray/artifacts/x",
+    ]
+    # What MLflow archived somewhere else is not ours to delete, and what is shared has to stay.
+    kept += [f"{mlflow.trace('tr-away', 1, archive='s3://elsewhere/archive/tr-away')}/traces.json"]
+    kept += [f"{mlflow.trace('tr-shared', 1)}/inner/artifacts/a"]
+    mlflow.run("inner", 1, location="mlflow-artifacts:/1/traces/tr-shared/artifacts/inner/artifacts")
+    bucket.put(*gone, *kept)
+    before = mlflow.ids("trace_info")
+    wanted = TRACES | {"experiments": {"e2": 0, "3": 100, "e3": 1, "e4": 2}}
+
+    told = collect(host, mlflow, bucket, dry_run=True, **wanted)
+    assert told.code == 3, told.output
+    assert told.result["sentence"] == "5 traces would be deleted."
+    assert (bucket.listed(), mlflow.ids("trace_info")) == ({*gone, *kept}, before)
+
+    ran = collect(host, mlflow, bucket, **wanted)
+    assert ran.result["sentence"] == f"5 traces were deleted, with {len(gone)} objects.", ran.output
+    assert bucket.listed() == set(kept)
+    stay = {"tr-young", "tr-ol", "tr-ever", "tr-long", "tr-kept", "tr-deleted", "tr-away", "tr-shared"}
+    assert mlflow.ids("trace_info") == stay
+    assert (ran.code, ran.ids) == (3, ["MAINTENANCE_TRACES_LEFT"])
+    assert ran.result["details"]["held"] == {
+        "tr-away": f"s3://elsewhere/archive/tr-away is not in {PLACE}",
+        "tr-shared": "mlflow-artifacts:/1/traces/tr-shared/artifacts is shared with something that stays",
+    }
+    again = collect(host, mlflow, bucket, **wanted)
+    assert again.result["sentence"] == "No trace is older than it is kept."
+
+
+def test_traces_stay_where_the_store_refuses_and_go_some_at_a_time(host: Host, mlflow: Mlflow, bucket: Bucket) -> None:
+    mlflow.experiment(1)
+    keys = [f"{mlflow.trace(f'tr-{number}', 1, began=OLD + number)}/traces.json" for number in range(5)]
+    bucket.put(*keys)
+    ran = collect(host, mlflow, bucket, identity="runtime", **TRACES)
+    assert (ran.code, ran.ids) == (3, ["MAINTENANCE_TRACES_LEFT"]), ran.output
+    assert "AccessDenied" in ran.result["findings"][0]["evidence"]
+    assert (bucket.listed(), len(mlflow.ids("trace_info"))) == (set(keys), 5)
+    ran = collect(host, mlflow, bucket, **(TRACES | {"most": 2}))
+    assert ran.result["sentence"] == "2 traces were deleted, with 2 objects; there are more for the next run."
+    assert mlflow.ids("trace_info") == {"tr-0", "tr-1", "tr-2"}, "the oldest went"
+    assert bucket.listed() == set(keys[:3])
+
+
+def test_traces_of_all_workspaces(host: Host, mlflow: Mlflow, bucket: Bucket) -> None:
+    mlflow.execute("INSERT INTO workspaces (name) VALUES ('teamb') ON CONFLICT DO NOTHING")
+    mlflow.experiment(1)
+    mlflow.experiment(2, workspace="teamb", location="mlflow-artifacts:/workspaces/teamb/2")
+    bucket.put(f"{mlflow.trace('tr-1', 1)}/a", f"{mlflow.trace('tr-2', 2)}/a", f"{mlflow.trace('tr-3', 2, YOUNG)}/a")
+    ran = collect(host, mlflow, bucket, server='MLFLOW_ENABLE_WORKSPACES="true"\n', **TRACES)
+    assert ran.result["sentence"] == "2 traces were deleted, with 2 objects.", ran.output
+    assert mlflow.ids("trace_info") == {"tr-3"}
 
 
 # ----- without MLflow: a directory, and what happens between two looks

@@ -36,6 +36,13 @@ REGISTERED = (
         "Set mlflow_artifact_store_maintenance_access_key_id and mlflow_artifact_store_maintenance_secret_access_key, or dry_run to true.",
     ),
     Finding(
+        "MAINTENANCE_DELIVERY",
+        CRITICAL,
+        "What is wrong cannot be told as it was asked for",
+        "Nobody to tell is named, a place is incomplete, or a secret would be readable on its way.",
+        "Set mlflow_maintenance_mail_to with _mail_host and _mail_from, or mlflow_maintenance_webhook_url.",
+    ),
+    Finding(
         "JOB_FAILED",
         WARNING,
         "A job of maintenance failed",
@@ -48,6 +55,13 @@ REGISTERED = (
         "A job of maintenance has not run in its time",
         "Its timer or cron does not run, was disabled by hand, or the host was off.",
         "Run the playbook mlops.mlflow.maintenance, which sets the schedule up again.",
+    ),
+    Finding(
+        "JOB_DELIVERY",
+        WARNING,
+        "What is wrong on a host could not be told",
+        "The mail server or the webhook is away, refused it, or its certificate is not trusted.",
+        "Read the reason, correct mlflow_maintenance_mail_* or mlflow_maintenance_webhook_*, and run the job delivery; it tells then what was missed.",
     ),
     Finding(
         "MAINTENANCE_GC_HELD",
@@ -64,6 +78,20 @@ REGISTERED = (
         "Correct what the evidence in last.json says; rows of what could not be emptied stay, and the next run tries again.",
     ),
     Finding(
+        "MAINTENANCE_TRACES_LEFT",
+        WARNING,
+        "Traces that are older than they are kept are still there",
+        "Their objects lie in another store or in a folder with something that stays, or the identity of maintenance may not delete them.",
+        "Correct what the evidence says, or move the objects with the playbook mlops.mlflow.move_artifacts; the next run tries again.",
+    ),
+    Finding(
+        "MAINTENANCE_LEFTOVERS",
+        WARNING,
+        "What killed processes left behind could not be deleted",
+        "Its file system is read-only, or something protects it.",
+        "Look at it as root; the evidence names it.",
+    ),
+    Finding(
         "MAINTENANCE_ORPHANS_LEFT",
         WARNING,
         "Objects that belong to nothing could not be deleted",
@@ -78,6 +106,13 @@ REGISTERED = (
         "Nothing if much is written. To give the room back, plan an hour without users for VACUUM FULL, or use pg_repack.",
     ),
     Finding(
+        "CAPACITY_FULL_SOON",
+        WARNING,
+        "Something is full soon if it grows on as it did",
+        "A disk fills, or servers open more and more connections; the history of capacity says since when.",
+        "Add room, let gc and trace retention delete more, or raise mlflow_database_connections, before it is full.",
+    ),
+    Finding(
         "MAINTENANCE_CERTIFICATE",
         WARNING,
         "A certificate ends soon",
@@ -90,6 +125,13 @@ REGISTERED = (
         "A disk is nearly full",
         "Releases, artifacts, the database or what uploads leave behind have grown.",
         "Free or add room.",
+    ),
+    Finding(
+        "MAINTENANCE_DRILL",
+        WARNING,
+        "No backup was restored for a long time",
+        "The drill of a restore does not run any more.",
+        "See the timer of the drill on its host, and run it by hand.",
     ),
     Finding(
         "MAINTENANCE_CLOCK",

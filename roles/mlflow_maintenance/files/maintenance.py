@@ -3,7 +3,7 @@
 """Run one job of maintenance once, or note how a run ended that could not do so itself.
 
 python -I maintenance.py run JOB     with $CREDENTIALS_DIRECTORY/job.json and $STATE_DIRECTORY, as the unit of the job has them
-python -I maintenance.py ended JOB   systemd calls it after every run, with $SERVICE_RESULT
+python -I maintenance.py ended JOB   systemd calls it after every run, with $SERVICE_RESULT and $EXIT_STATUS
 python -I maintenance.py follow JOB [STATE]  wait until a run that began in STATE has ended, or for a while; print its state as JSON
 
 What it imports lies beside it, under the names that it has in the collection.
@@ -27,6 +27,7 @@ from ansible_collections.mlops.mlflow.plugins.module_utils import _maintenance_j
 
 _UTILS = "ansible_collections.mlops.mlflow.plugins.module_utils"
 _START_SECONDS = 30.0
+_OF_SYSTEMD = 200
 
 
 def secrets_of(request: dict[str, Any]) -> tuple[str, ...]:
@@ -34,6 +35,9 @@ def secrets_of(request: dict[str, Any]) -> tuple[str, ...]:
     found = [request.get("store", {}).get("secret_access_key", "")]
     for parameters in [*request.get("databases", []), request.get("lock", {})]:
         found.append(parameters.get("password", ""))
+    found.append(request.get("mail", {}).get("password", ""))
+    # The address of a webhook lets in whoever knows it, and that of a proxy may hold a password.
+    found += [request.get("webhook", {}).get(key, "") for key in ("url", "token", "proxy")]
     return tuple(one for one in found if len(one) > 3)
 
 
@@ -51,6 +55,12 @@ def completed(name: str, request: dict[str, Any], folder: Path) -> dict[str, Any
             whole["databases"] = [tracking.parameters_of(uri, "") for uri in whole["uris"]]
         if name == "database":
             whole["lock"] = whole["databases"][0]
+        if name == "capacity":
+            # Each host has disks of its own to look at.
+            server = whole.pop("lock", None)
+            whole.setdefault("databases", [server] if server else [])
+        if name == "delivery":
+            whole["memory"] = str(Path(os.environ["STATE_DIRECTORY"]) / "delivered.json")
     except tracking.DatabaseError as error:
         raise frame.JobError(f"{error}.") from None
     return whole
@@ -64,8 +74,8 @@ def run(name: str, notes: frame.Notes) -> int:
     except frame.JobError as error:
         return frame.refused(name, os.uname().nodename, notes, str(error))
     job = importlib.import_module(f"{_UTILS}._maintenance_{name}")
-    if name == "gc":
-        job.environment(request)
+    if name in ("gc", "traces"):
+        importlib.import_module(f"{_UTILS}._maintenance_gc").environment(request)
     work = job.work if name == "database" else functools.partial(job.work, now=time.time())
     lock = frame.unlocked
     if "lock" in request:
@@ -102,7 +112,12 @@ def main(arguments: list[str]) -> int:
     if what == "run":
         return run(name, notes)
     if what == "ended":
-        frame.cut_off(name, os.uname().nodename, notes, os.environ.get("SERVICE_RESULT", ""))
+        noted = frame.cut_off(name, os.uname().nodename, notes, os.environ.get("SERVICE_RESULT", ""))
+        # What systemd itself ends with when there is no program, no user, or no place for it; programs end below.
+        status = os.environ.get("EXIT_STATUS", "")
+        if not noted and status.isdigit() and int(status) >= _OF_SYSTEMD:
+            sentence = f"systemd could not start it (status {status}); see journalctl -u mlflow-maintenance-{name}."
+            frame.refused(name, os.uname().nodename, notes, sentence)
         return 0
     if what == "follow":
         print(follow(name, notes, more[0] if more else ""))

@@ -67,7 +67,9 @@ def written(folder: Path, **variables: Any) -> dict[str, str]:
         "out": f"{folder}/out",
         "role": str(ROLE),
     }
-    done = played(folder, WRITE % places, variables)
+    # On the command line: the file of defaults, read as it is here, would win over an inventory.
+    (folder / "wanted.json").write_text(json.dumps(variables))
+    done = played(folder, WRITE % places, {}, "-e", f"@{folder}/wanted.json")
     assert done.code == 0, done.output
     return {path.name: path.read_text() for path in (folder / "out").iterdir()}
 
@@ -80,18 +82,37 @@ def test_a_host_that_is_everything_with_a_directory(tmp_path: Path) -> None:
     files = written(tmp_path, mlflow_artifact_uri="/srv/mlflow/artifacts", mlflow_maintenance_gc={"grace_days": 60})
     users = {
         name: lines(files[f"mlflow-maintenance-{name}.service"], "User")
-        for name in ("database", "gc", "orphans", "expiry")
+        for name in ("database", "gc", "traces", "orphans", "leftovers", "capacity", "expiry", "delivery")
     }
     assert users == {
         "database": ["postgres"],
         "gc": ["mlflow"],
+        "traces": ["mlflow"],
         "orphans": ["mlflow"],
+        "leftovers": ["root"],
+        "capacity": ["postgres"],
+        "expiry": ["mlflow-maintenance"],
+        "delivery": ["mlflow-maintenance"],
+    }
+    # Who tells what is wrong reads all results, and nobody loses a right of its own.
+    groups = {
+        name: lines(files[f"mlflow-maintenance-{name}.service"], "Group")
+        + lines(files[f"mlflow-maintenance-{name}.service"], "SupplementaryGroups")
+        for name in ("database", "gc", "expiry")
+    }
+    assert groups == {
+        "database": ["mlflow-maintenance", "postgres"],
+        "gc": ["mlflow-maintenance", "mlflow"],
         "expiry": ["mlflow-maintenance"],
     }
     # PostgreSQL and the servers keep the shared memory of their users.
     assert {value for name in users for value in lines(files[f"mlflow-maintenance-{name}.service"], "RemoveIPC")} == {
         "no"
     }
+    assert json.loads(files["leftovers.json"])["folders"] == [
+        "/var/lib/mlflow/tmp",
+        "/srv/mlflow/artifacts/.mlops-mlflow/moving",
+    ]
     gc = files["mlflow-maintenance-gc.service"]
     assert lines(gc, "LoadCredential") == [
         "job.json:/etc/mlflow/maintenance/gc.json",
@@ -112,7 +133,8 @@ def test_a_host_that_is_everything_with_a_directory(tmp_path: Path) -> None:
     assert lines(files["mlflow-maintenance-gc.timer"], "OnCalendar") == ["*-*-* 03:10:00"]
     assert lines(files["mlflow-maintenance-gc.timer"], "RandomizedDelaySec") == ["2400"]
     jobs = [line for line in files["cron"].splitlines() if " root " in line]
-    assert len(jobs) == 4
+    assert len(jobs) == 6, "nobody is told, and traces are kept"
+    assert not any("OnFailure" in text for text in files.values())
     assert jobs[1].startswith("10 3 * * * root sleep ")
     assert jobs[1].endswith("; systemctl start --no-block mlflow-maintenance-gc.service")
 
@@ -160,6 +182,59 @@ def test_a_database_that_somebody_else_runs(tmp_path: Path) -> None:
         "/opt/mlflow/current/bin/python "
     )
     assert json.loads(files["database.json"]) == {"uris": [uri, uri.replace("/mlflow", "/auth")]}
+    capacity = json.loads(files["capacity.json"])
+    assert (capacity["uris"], capacity["measures"], capacity["makes"]) == (
+        [uri, uri.replace("/mlflow", "/auth")],
+        True,
+        True,
+    )
+
+
+def test_a_server_whose_database_has_a_host_of_its_own(tmp_path: Path) -> None:
+    files = written(tmp_path, mlflow_artifact_uri="/srv/mlflow/artifacts", mlflow_maintenance_concerns=["server"])
+    unit = files["mlflow-maintenance-capacity.service"]
+    assert lines(unit, "User") == ["mlflow-maintenance"]
+    assert lines(unit, "ExecStart")[0].startswith("/opt/mlflow/current/bin/python ")
+    assert lines(unit, "LoadCredential")[1] == "server.env:/etc/mlflow/server.env"
+    capacity = json.loads(files["capacity.json"])
+    assert (capacity["measures"], capacity["makes"], capacity.keys() & {"uris", "databases"}) == (False, False, set())
+
+
+def test_who_is_told_and_with_which_secrets(tmp_path: Path) -> None:
+    secrets = {
+        "mlflow_maintenance_mail_password": "swordfish-mail",
+        "mlflow_maintenance_webhook_token": "swordfish-token",
+    }
+    files = written(
+        tmp_path,
+        mlflow_artifact_uri="/srv/mlflow/artifacts",
+        mlflow_maintenance_mail_to=["ops@example.test"],
+        mlflow_maintenance_mail_from="mlflow@example.test",
+        mlflow_maintenance_mail_host="mail.test",
+        mlflow_maintenance_mail_user="mlflow",
+        mlflow_maintenance_webhook_url="https://chat.test/swordfish-url",
+        mlflow_maintenance_webhook_format="slack",
+        mlflow_maintenance_expiry={"backup_hours": 26},
+        **secrets,
+    )
+    assert {name for name, text in files.items() if "swordfish" in text} == {"delivery.json"}
+    told = json.loads(files["delivery.json"])
+    assert (told["mail"]["port"], told["mail"]["to"], told["mail"]["password"]) == (
+        587,
+        ["ops@example.test"],
+        "swordfish-mail",
+    )
+    assert (told["webhook"]["format"], told["backup_hours"], told["jobs_file"]) == (
+        "slack",
+        26,
+        "/etc/ansible/facts.d/mlflow_maintenance.fact",
+    )
+    unit = files["mlflow-maintenance-delivery.service"]
+    assert lines(unit, "LoadCredential") == ["job.json:/etc/mlflow/maintenance/delivery.json"]
+    assert lines(unit, "OnFailure") == [], "it is not told about itself"
+    for name in ("OnFailure", "OnSuccess"):
+        assert lines(files["mlflow-maintenance-gc.service"], name) == ["mlflow-maintenance-delivery.service"]
+    assert "mlflow-maintenance-delivery.service" in files["cron"]
 
 
 def test_systemd_accepts_the_units_and_finds_little_exposed(tmp_path: Path) -> None:
@@ -169,7 +244,7 @@ def test_systemd_accepts_the_units_and_finds_little_exposed(tmp_path: Path) -> N
             # The interpreter of a release is not on this machine.
             (tmp_path / "out" / name).write_text(text.replace("/opt/mlflow/current/bin/python", "/usr/bin/python3"))
     units = sorted((tmp_path / "out").glob("*.service"))
-    assert len(units) == 4
+    assert len(units) == 8
     verified = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units, *(tmp_path / "out").glob("*.timer")],
         capture_output=True,
@@ -202,6 +277,10 @@ def test_systemd_accepts_the_units_and_finds_little_exposed(tmp_path: Path) -> N
         (
             {"mlflow_artifact_uri": "s3://bucket/prefix", "mlflow_maintenance_gc": {"enabled": True}},
             "[MAINTENANCE_IDENTITY] app1: mlflow_maintenance_gc.enabled=True.",
+        ),
+        (
+            {"mlflow_maintenance_mail_to": ["ops@example.test"], "mlflow_maintenance_mail_from": "mlflow@example.test"},
+            "[MAINTENANCE_DELIVERY] app1: mlflow_maintenance_mail_host=(empty).",
         ),
         (
             {"mlflow_artifact_uri": "gs://bucket/prefix", "mlflow_maintenance_gc": {"enabled": True}},

@@ -119,9 +119,9 @@ class Host:
         output, _nothing = process.communicate(timeout=600)
         return Ran(process.returncode, output, self.last())
 
-    def ended(self, job: str, why: str) -> None:
+    def ended(self, job: str, why: str, status: str = "") -> None:
         """What systemd calls after a run."""
-        process = self.start("ended", job, SERVICE_RESULT=why)
+        process = self.start("ended", job, SERVICE_RESULT=why, EXIT_STATUS=status)
         assert process.wait(60) == 0
 
     def last(self) -> dict[str, Any]:

@@ -81,22 +81,45 @@ def test_hosts_do_not_begin_together_with_cron_either() -> None:
 
 # ----- which jobs a host has
 
+ALL = {
+    "database": True,
+    "gc": True,
+    "traces": False,
+    "orphans": True,
+    "leftovers": True,
+    "capacity": True,
+    "expiry": True,
+    "delivery": False,
+}
+MAIL = {
+    "to": ["ops@example.test"],
+    "from": "mlflow@example.test",
+    "host": "mail.test",
+    "port": 587,
+    "security": "starttls",
+    "user": "",
+    "password": "",
+}
+WEBHOOK = {"url": "https://chat.test/services/x", "token": ""}
+
 
 def names(known: Place, wanted: dict[str, dict[str, Any]] | None = None) -> dict[str, bool]:
     return {job.name: job.enabled for job in jobs_of(known, wanted or {})}
 
 
 def test_each_host_has_the_jobs_of_what_it_is() -> None:
-    assert names(place()) == {"database": True, "gc": True, "orphans": True, "expiry": True}
-    assert names(place(concerns=("database",))) == {"database": True, "expiry": True}
-    assert names(place(concerns=())) == {"expiry": True}
-    assert names(place(concerns=("server",))) == {"gc": True, "orphans": True, "expiry": True}
+    assert names(place()) == ALL
+    assert names(place(concerns=("database",))) == {
+        name: ALL[name] for name in ("database", "capacity", "expiry", "delivery")
+    }
+    assert names(place(concerns=())) == {name: ALL[name] for name in ("expiry", "delivery")}
+    assert names(place(concerns=("server",))) == {name: on for name, on in ALL.items() if name != "database"}
     # Nobody else could look after a PostgreSQL that has no host of ours.
     assert names(place(concerns=("server",), database_is_external=True))["database"]
 
 
 def test_nothing_is_deleted_from_a_bucket_without_an_identity_that_may() -> None:
-    assert names(place(S3)) == {"database": True, "gc": False, "orphans": True, "expiry": True}
+    assert names(place(S3)) == ALL | {"gc": False}
     assert names(place(S3, may_delete=True))["gc"]
     (found,) = problems(place(S3), {"gc": {"enabled": True}})
     assert found.startswith(
@@ -107,15 +130,67 @@ def test_nothing_is_deleted_from_a_bucket_without_an_identity_that_may() -> None
 
 
 def test_stores_that_no_job_looks_into() -> None:
-    assert names(place("gs://bucket/prefix", may_delete=True)) == {
-        "database": True,
-        "gc": False,
-        "orphans": False,
-        "expiry": True,
-    }
+    assert names(place("gs://bucket/prefix", may_delete=True)) == ALL | {"gc": False, "orphans": False}
     (found,) = problems(place("gs://bucket/prefix"), {"orphans": {"enabled": True}})
     assert found.startswith(
         "[MAINTENANCE_STORE] app1: mlflow_maintenance_orphans.enabled=True. gs://bucket/prefix is neither"
+    )
+
+
+def test_somebody_is_told_where_a_way_was_named() -> None:
+    assert names(place(mail=MAIL))["delivery"]
+    assert names(place(webhook=WEBHOOK, concerns=()))["delivery"]
+    assert not names(place(mail=MAIL), {"delivery": {"enabled": False}})["delivery"]
+    (found,) = problems(place(), {"delivery": {"enabled": True}})
+    assert found.startswith(
+        "[MAINTENANCE_DELIVERY] app1: mlflow_maintenance_delivery.enabled=True. mlflow_maintenance_mail_to and"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mail", "webhook", "sentence"),
+    [
+        ({"host": ""}, {}, "mlflow_maintenance_mail_host=(empty). mlflow_maintenance_mail_to says that mail is sent."),
+        ({"from": ""}, {}, "mlflow_maintenance_mail_from=(empty). mlflow_maintenance_mail_to says that mail is sent."),
+        (
+            {"user": "u", "password": "p", "security": "none"},
+            {},
+            "mlflow_maintenance_mail_security=none. The password of mlflow_maintenance_mail_user would be readable on the way.",
+        ),
+        ({"user": "u"}, {}, "mlflow_maintenance_mail_password=(empty). mlflow_maintenance_mail_user says that"),
+        ({"to": ["ops"]}, {}, "mlflow_maintenance_mail_to and _from=ops. It is no address of mail."),
+        (
+            {"to": ["a@b.test\nBcc: c@d.test"]},
+            {},
+            "mlflow_maintenance_mail_to and _from=a@b.test\nBcc: c@d.test. It is",
+        ),
+        (
+            {},
+            {"url": "file:///etc/passwd"},
+            "mlflow_maintenance_webhook_url=(not shown). It is no http:// or https:// with",
+        ),
+        ({}, {"url": "https://"}, "mlflow_maintenance_webhook_url=(not shown). It is no http:// or https:// with"),
+        (
+            {},
+            {"url": "http://chat.test/x", "token": "t"},
+            "mlflow_maintenance_webhook_url=http://... mlflow_maintenance_webhook_token would be readable on the way.",
+        ),
+    ],
+)
+def test_ways_to_tell_that_lead_nowhere_or_give_secrets_away(
+    mail: dict[str, Any], webhook: dict[str, Any], sentence: str
+) -> None:
+    known = place(mail=MAIL | mail if mail else {}, webhook=WEBHOOK | webhook if webhook else {})
+    (found,) = problems(known, {})
+    assert found.startswith(f"[MAINTENANCE_DELIVERY] app1: {sentence}")
+
+
+@pytest.mark.parametrize("url", ["https://chat.test/x", "http://127.0.0.1:9093/api/v2/alerts"])
+def test_ways_to_tell_that_are_right(url: str) -> None:
+    mail = MAIL | {"user": "u", "password": "p", "security": "tls"}
+    assert problems(place(mail=mail, webhook={"url": url, "token": "t"}), {}) == []
+    assert (
+        problems(place(mail=MAIL | {"security": "none"}, webhook={"url": "http://chat.test/x", "token": ""}), {}) == []
     )
 
 

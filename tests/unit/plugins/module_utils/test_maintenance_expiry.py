@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -66,6 +67,9 @@ def request(folder: Path, **more: Any) -> dict[str, Any]:
         "disks": ["/", "/nonexistent"],
         "disk_percent": 0,
         "environment": "prod",
+        "backups": str(folder / "results"),
+        "backup_hours": 50,
+        "drill_days": 35,
     }
     return {**given, **more}
 
@@ -75,15 +79,13 @@ def test_all_is_well(folder: Path) -> None:
     assert result.findings == []
     assert result.details["certificate_days_left"] in ({"edge": 29}, {"edge": 30})
     assert list(result.details["free_percent"]) == ["/"]
-    assert (
-        result.sentence
-        == "1 certificates, 0 credentials, 1 disks and the clock were looked at; 0 of them need somebody."
-    )
+    said = "1 certificates, 0 credentials, 1 disks, 0 jobs of backups and the clock were looked at; 0 of them need somebody."
+    assert result.sentence == said
 
 
 @pytest.mark.parametrize(
     ("later", "said"),
-    [(10 * DAY, "The certificate edge ends in "), (34 * DAY, "The certificate edge ended 3 days ago.")],
+    [(10 * DAY, "The certificate edge ends in "), (33 * DAY + DAY // 2, "The certificate edge ended 3 days ago.")],
 )
 def test_a_certificate_that_ends(folder: Path, later: int, said: str) -> None:
     (found,) = work(request(folder), say, now=NOW + later).findings
@@ -125,6 +127,76 @@ def test_credentials_that_grew_old(folder: Path) -> None:
     (found,) = work(request(folder, credential_dates=dates), say, now=NOW).findings
     assert (found["id"], found["host"]) == ("CREDENTIAL_AGE", "prod")
     assert "mlflow_admin_password is 91 days old" in found["summary"]
+
+
+def backup(folder: Path, name: str, hours: float, *problems: dict[str, str], ok: bool | None = None) -> None:
+    """What a job of the backups leaves, so many hours ago."""
+    (folder / "results").mkdir(exist_ok=True)
+    good = not problems if ok is None else ok
+    told = {"job": name, "finished": NOW - hours * 3600, "ok": good, "sentence": "It said so.", "problems": problems}
+    (folder / "results" / f"{name}.json").write_text(json.dumps(told))
+
+
+def found_in(folder: Path) -> list[tuple[str, str]]:
+    return [(one["id"], one["summary"]) for one in work(request(folder), say, now=NOW).findings]
+
+
+FAILING = {"id": "BACKUP_ARCHIVE_FAILING", "summary": "WAL of 2 hours ago is still not archived.", "evidence": "x"}
+
+
+def test_backups_that_are_in_order(folder: Path) -> None:
+    backup(folder, "full", 160)
+    backup(folder, "differential", 20)
+    backup(folder, "watch", 0.05)
+    backup(folder, "drill", 24 * 30)
+    (folder / "results/half.json").write_text("{")
+    assert found_in(folder) == []
+    assert work(request(folder), say, now=NOW).details["backup_hours_ago"]["differential"] == 20
+
+
+def test_what_watches_the_backups_is_believed(folder: Path) -> None:
+    """It has judged the other jobs, one that failed in the night and was repaired since among them."""
+    backup(folder, "watch", 0.05, FAILING)
+    backup(folder, "full", 1)
+    backup(folder, "artifacts", 5, {"id": "BACKUP_REPOSITORY", "summary": "It was away.", "evidence": ""})
+    assert found_in(folder) == [("BACKUP_ARCHIVE_FAILING", FAILING["summary"])]
+
+
+def test_a_backup_that_failed_and_a_watch_that_sleeps(folder: Path) -> None:
+    backup(folder, "watch", 30)
+    backup(folder, "full", 3, {"id": "BACKUP_REPOSITORY", "summary": "It was away.", "evidence": ""})
+    backup(folder, "artifacts", 3, ok=False)
+    backup(folder, "manifest", 3, {"id": "OF_A_NEWER_RELEASE", "summary": "Unknown here.", "evidence": ""})
+    assert found_in(folder) == [
+        ("BACKUP_JOB_LATE", "What watches the backups last looked 30 hours ago; it looks every few minutes."),
+        ("BACKUP_JOB_FAILED", "The job artifacts of the backups failed: It said so."),
+        ("BACKUP_REPOSITORY", "It was away."),
+        ("BACKUP_JOB_FAILED", "The job manifest of the backups failed: It said so."),
+    ]
+
+
+def test_a_backup_that_grew_old(folder: Path) -> None:
+    backup(folder, "full", 160)
+    backup(folder, "watch", 0.05)
+    assert found_in(folder) == [
+        ("BACKUP_OLD", "The last backup of the database ended 7 days ago; 50 hours are allowed.")
+    ]
+    backup(folder, "watch", 0.05, {"id": "BACKUP_OLD", "summary": "The watch says it.", "evidence": ""})
+    assert found_in(folder) == [("BACKUP_OLD", "The watch says it.")], "once"
+
+
+def test_a_drill_that_failed_or_was_long_ago(folder: Path) -> None:
+    backup(folder, "watch", 0.05)
+    backup(folder, "full", 1)
+    backup(folder, "drill", 24 * 40)
+    assert found_in(folder) == [
+        ("MAINTENANCE_DRILL", "The last drill of a restore was 40 days ago; 35 days are allowed.")
+    ]
+    backup(folder, "drill", 24, {"id": "BACKUP_RESTORE", "summary": "It could not be restored.", "evidence": ""})
+    assert found_in(folder) == [("BACKUP_RESTORE", "It could not be restored.")]
+    said = "Job drill, 24 hours ago: It could not be restored."
+    backup(folder, "watch", 0.05, {"id": "BACKUP_RESTORE", "summary": said, "evidence": ""})
+    assert found_in(folder) == [("BACKUP_RESTORE", said)], "once"
 
 
 def test_without_openssl_nothing_is_said_to_be_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,6 +179,9 @@ EXPIRY = {
     "credential_dates": {},
     "credential_days": 90,
     "environment": "dev",
+    "backups": "/nonexistent",
+    "backup_hours": 50,
+    "drill_days": 35,
 }
 
 
@@ -224,6 +227,19 @@ def test_a_killed_program_is_found(tmp_path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         assert not (host.state / "running.json").exists()
     assert host.run("expiry", EXPIRY).result["outcome"] in ("done", "found"), "and the next run does its work"
+
+
+def test_a_program_that_systemd_could_not_start_is_found(tmp_path: Path) -> None:
+    """For instance because the release is gone whose Python runs it."""
+    host = Host(tmp_path)
+    assert host.run("expiry", EXPIRY).result["outcome"] in ("done", "found")
+    before = host.last()
+    for why, status in (("success", "3"), ("exit-code", "1"), ("timeout", "TERM")):
+        host.ended("expiry", why, status)
+        assert host.last() == before, "the program said itself how it ended"
+    host.ended("expiry", "exit-code", "203")
+    assert (host.last()["outcome"], host.last()["last_success"]) == ("failed", before["last_success"])
+    assert host.last()["sentence"].startswith("systemd could not start it (status 203)")
 
 
 def test_a_run_is_followed_to_its_end(tmp_path: Path) -> None:
