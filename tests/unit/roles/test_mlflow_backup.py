@@ -58,6 +58,7 @@ RENDERED = """{'document': __mlflow_backup_document, 'settings': lookup('ansible
  'environment': lookup('ansible.builtin.template', 'ROLE/templates/s3.env.j2'),
  'jobs': __mlflow_backup_jobs, 'stray': __mlflow_backup_unit,
  'service': lookup('ansible.builtin.template', 'ROLE/templates/job.service.j2', template_vars={'item': 'manifest'}),
+ 'drill': lookup('ansible.builtin.template', 'ROLE/templates/job.service.j2', template_vars={'item': 'drill'}),
  'timer': lookup('ansible.builtin.template', 'ROLE/templates/job.timer.j2', template_vars={'item': 'differential'})}"""
 
 
@@ -678,6 +679,10 @@ def test_units_are_ones_of_systemd(site: Site) -> None:
         check=False,
     )
     assert "mlflow-backup-differential" not in done.stderr, done.stderr
+    # What a drill that was killed left behind goes with its unit.
+    assert f"\nExecStopPost=/bin/rm -rf --one-file-system {site.folder}/drills/mlflow-drill\n" in site.rendered["drill"]
+    assert f"\nReadWritePaths={site.folder}/drills\n" in site.rendered["drill"]
+    assert "ExecStopPost" not in site.rendered["service"]
     assert "OnCalendar=Mon..Sat 01:30" in site.rendered["timer"]
 
 

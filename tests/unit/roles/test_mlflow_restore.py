@@ -33,8 +33,9 @@ from ansible_collections.mlops.mlflow.tests.unit.roles.test_mlflow_backup import
     set_up,
 )
 from ansible_collections.mlops.mlflow.tests.unit.support.mlflow_release import ask, python
-from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT
+from ansible_collections.mlops.mlflow.tests.unit.support.playbook import ROOT, Played, play
 from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import end_with_parent, programs, unprivileged
+from ansible_collections.mlops.mlflow.tests.unit.support.seaweedfs import running_seaweedfs
 
 LOG = """
 import mlflow
@@ -267,6 +268,57 @@ def run_the_page(lived: Lived, into: Path) -> None:
     assert "backup/passphrase" in done.stdout, done.stderr
 
 
+ROLE = """
+- hosts: db1
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: mlops.mlflow.mlflow_restore}
+"""
+
+
+def apply_role(lived: Lived, home: Path, *arguments: str, **variables: Any) -> Played:
+    """Apply the role to this machine, which stands for the database's host."""
+    given = {
+        "mlflow_environment": "dev",
+        "mlflow_domain": "mlflow.example.com",
+        "mlflow_config_dir": f"{lived.site.folder}/etc",
+        "__mlflow_restore_library": f"{lived.site.folder}/lib",
+        **variables,
+    }
+    (home / "play.yml").write_text(ROLE)
+    return play(home, home / "play.yml", "-i", "db1,", "-e", json.dumps(given), *arguments, timeout=400)
+
+
+def test_the_role_restores_beside_and_tells_what(lived: Lived, tmp_path: Path) -> None:
+    into = lived.site.folder / "scratch"
+    rehearsed = apply_role(lived, tmp_path, "--check", mlflow_restore_directory=str(into))
+    assert rehearsed.code == 0, rehearsed.output
+    assert (
+        f"Everything of {lived.manifest['moment']}: the database from {lived.manifest['database']['label']}"
+        in rehearsed.output
+    )
+    assert not into.exists()
+    done = apply_role(lived, tmp_path, mlflow_restore_directory=str(into), mlflow_restore_to=lived.moment)
+    assert done.code == 0, done.output
+    assert f"is in {into} on db1: 2 experiments, 5 runs, 1 models, 3 users. It took " in done.output
+    assert "[RESTORE_INCONSISTENT] db1: 1 runs, models or traces have artifacts" in done.output
+    assert (into / "data/PG_VERSION").exists()
+    (sentence,) = set(apply_role(lived, tmp_path, mlflow_restore_directory=str(into)).sentences)
+    assert sentence.startswith(
+        f"[BACKUP_RESTORE] db1: {into} is no empty folder with an absolute path; nothing was written."
+    )
+    shutil.rmtree(into)
+
+
+def test_the_role_does_not_overwrite_what_lives(lived: Lived, tmp_path: Path) -> None:
+    done = apply_role(lived, tmp_path, mlflow_restore_kind="in_place", mlflow_restore_servers=["app1"])
+    (sentence,) = set(done.sentences)
+    assert sentence.startswith("[RESTORE_LIVING] db1: An installation lives here: ")
+    assert "MLflow runs on app1" in sentence
+    assert done.changed == 0
+
+
 def test_artifacts_that_are_younger_than_the_moment_are_named(lived: Lived) -> None:
     into = lived.site.folder / "scratch"
     plan = lived.plan(to=lived.moment)
@@ -372,6 +424,7 @@ def drill_config(lived: Lived, name: str = "drill", **changes: Any) -> Path:
 
 def test_a_drill_restores_opens_compares_and_leaves_nothing(lived: Lived) -> None:
     site = lived.site
+    (site.artifacts / "1" / lived.first[1] / "artifacts/weights.txt").write_text("written anew")
     # Twice: the second one finds nothing of the first.
     for _time in range(2):
         code, result = site.run("drill", drill_config(lived))
@@ -386,7 +439,6 @@ def test_a_drill_restores_opens_compares_and_leaves_nothing(lived: Lived) -> Non
         }
         assert result["live"] == {"asked": result["live"]["asked"], "lost": []}
         assert result["sample"]["read"] == 6
-        # One was written anew since.
         assert (result["sample"]["compared"], result["sample"]["gone"]) == (5, 1)
         assert result["bytes"] > 10_000_000
         assert 0 < result["restore_seconds"] < result["seconds"]
@@ -467,6 +519,63 @@ def test_a_drill_that_has_not_run_for_long_is_a_finding_of_its_own(lived: Lived)
     time.sleep(0.5)
     found = [one["id"] for one in lived.site.check(config)["findings"]]
     assert found == ["BACKUP_DRILL_OLD", "BACKUP_JOB_LATE"]
+
+
+def bucket_sample(moment: str, environment: Mapping[str, str], program: str = "") -> dict[str, Any]:
+    """What the drill reads of a bucket."""
+    look = ROOT / "roles/mlflow_backup/files/mlflow_drill_look.py"
+    command: list[str | Path] = [python(), "-B", *(["-c", program] if program else [look])]
+    done = subprocess.run(
+        [*command, "bucket", "s3://bucket/mlflow", "20", moment],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(look.parent), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+# The store says that another object was put than the one it gives.
+LYING = """
+import json, sys, types
+import boto3, mlflow_drill_look
+made = boto3.client
+def client(*arguments, **named):
+    real = made(*arguments, **named)
+    def get_object(**key):
+        answer = real.get_object(**key)
+        return {**answer, "ETag": '"' + "0" * 32 + '"'} if key["Key"].endswith("b.txt") else answer
+    return types.SimpleNamespace(get_paginator=real.get_paginator, get_object=get_object)
+boto3.client = client
+print(json.dumps(mlflow_drill_look.bucket(*sys.argv[2:])))
+"""
+
+
+def test_a_sample_of_a_bucket_is_compared_with_its_checksums() -> None:
+    with running_seaweedfs() as store:
+        environment = {
+            "AWS_ACCESS_KEY_ID": store.admin.id,
+            "AWS_SECRET_ACCESS_KEY": store.admin.secret,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "MLFLOW_S3_ENDPOINT_URL": store.url,
+        }
+        for name in ("a.txt", "b.txt", "deep/c.txt"):
+            store.put(f"mlflow/1/{name}", name.encode(), bucket="bucket")
+        store.put("other/d.txt", b"not ours", bucket="bucket")
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
+        assert bucket_sample(now, environment) == {
+            "read": 3,
+            "bytes": 20,
+            "compared": 3,
+            "gone": 0,
+            "wrong": [],
+            "unknown": [],
+        }
+        assert bucket_sample("2020-01-01T00:00:00Z", environment)["read"] == 0
+        assert bucket_sample(now, environment, LYING)["wrong"] == ["mlflow/1/b.txt"]
 
 
 # ----- in place
