@@ -359,9 +359,10 @@ def count(host: core.Host) -> dict[str, int]:
     found = {}
     for name, present in tables(host).items():
         for what, table in COUNTED.items():
-            if table in present:
+            # Runs and models are MLflow's where experiments are; users have a database of their own.
+            if table in present and (what == "users" or "experiments" in present):
                 found[what] = int(host.ask(f"SELECT count(*) FROM {table}", name, host.limit))
-    return found
+    return {what: found[what] for what in COUNTED if what in found}
 
 
 def rows(host: core.Host) -> tuple[set[str], set[str]]:
