@@ -147,7 +147,7 @@ def names(problems_: Sequence[Mapping[str, str]]) -> list[str]:
     ],
 )
 def test_what_cannot_be_restored_is_said(lived: Lived, request_: dict[str, str], words: str) -> None:
-    code, told = lived.step("look", **{"kind": "beside", "into": "/nowhere/scratch", **request_})
+    code, told = lived.step("look", None, **{"kind": "beside", "into": "/nowhere/scratch", **request_})
     assert (code, problems(told)) == (1, ["BACKUP_RESTORE"])
     assert words in told["problems"][0]["summary"]
 
