@@ -872,6 +872,14 @@ RESTORES = (
         playbook="mlflow_restore/refuse",
     ),
     Case(
+        "restore-without-a-server",
+        "[INVENTORY_LIMIT] db1: --limit=db1. It leaves out app1, app2. Name the servers in --limit too, or leave --limit out."
+        " Nothing was changed.",
+        arguments=("--limit", "db1"),
+        playbook="playbooks/restore.yml",
+        inventory="mlflow: {children: {mlflow_databases: {hosts: {db1: }}, mlflow_servers: {hosts: {app1: , app2: }}}}",
+    ),
+    Case(
         "restore-of-some-kind",
         f"[VARIABLE_VALUE] {{name}}: mlflow_restore_kind=inplace. It is one of beside, in_place. Did you mean in_place? {FORM}",
         {"mlflow_restore_kind": "inplace"},
