@@ -266,10 +266,9 @@ def judge_jobs(jobs: Mapping[str, Mapping[str, Any]], now: float) -> list[Proble
         since = result["finished"] if result else job["since"]
         if now - since > job["due_hours"] * HOUR:
             said = f"ran {ago(now - since)}" if result else f"has not run since it was set up {ago(now - since)}"
+            late = "BACKUP_DRILL_OLD" if name == "drill" else "BACKUP_JOB_LATE"
             found.append(
-                problem(
-                    "BACKUP_JOB_LATE", f"The job {name} {said}; it is due every {job['due_hours']} hours at the latest."
-                )
+                problem(late, f"The job {name} {said}; it is due every {job['due_hours']} hours at the latest.")
             )
         # What the watch found is judged anew.
         if result and not result["ok"] and name != "watch":
@@ -350,7 +349,9 @@ def tie(
         artifacts["not_before"] = when(moment)
     database: dict[str, Any] = {"kind": "external"}
     if point and info:
-        usable = [one for one in info["backups"] if one["stop"] <= moment and not one["error"]]
+        # A cluster that was restored goes on another way than the backups before it: a new one is needed.
+        way = [one for one in info["backups"] if one["wal_start"][:8] == point["segment"][:8]]
+        usable = [one for one in way if one["stop"] <= moment and not one["error"]]
         if not usable:
             return {}, [
                 _incomplete(

@@ -73,7 +73,7 @@ def problems(choices: Mapping[str, Any], host: str) -> list[str]:
 
     Args:
         choices: repository, endpoint, artifacts, protected (directories that are backed up), passphrase, recipients, due_hours, jobs (names),
-            wal_warning_mb, wal_limit_mb.
+            wal_warning_mb, wal_limit_mb, drill_sample, drill_directory.
         host: the host as the inventory names it.
     """
     found = []
@@ -101,6 +101,10 @@ def problems(choices: Mapping[str, Any], host: str) -> list[str]:
     if 0 < int(choices["wal_limit_mb"]) <= int(choices["wal_warning_mb"]):
         limit = f"It is 0 or more than mlflow_backup_wal_warning_mb={choices['wal_warning_mb']}, or WAL is thrown away before anybody is told"
         refuse("BACKUP_LIMIT", "wal_limit_mb", limit, choices["wal_limit_mb"])
+    if int(choices["drill_sample"]) < 0:
+        refuse("BACKUP_LIMIT", "drill_sample", "It is a number of artifacts, 0 or more", choices["drill_sample"])
+    if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", choices["drill_directory"]):
+        refuse("BACKUP_LIMIT", "drill_directory", "It is an absolute directory", choices["drill_directory"])
     return found
 
 

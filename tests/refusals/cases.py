@@ -827,6 +827,66 @@ TEAMS = (
     ),
 )
 
+CORRECT = "Correct the variable that the message names. Nothing was changed."
+RESTORES = (
+    Case(
+        "moment-that-is-none",
+        f"[RESTORE_CHOICE] {{name}}: mlflow_restore_to=last tuesday. It is a moment in UTC such as 2026-11-28T02:30:00Z. {CORRECT}",
+        {"mlflow_restore_to": "last tuesday"},
+        playbook="mlflow_restore/refuse",
+    ),
+    Case(
+        "moment-and-manifest",
+        "[RESTORE_CHOICE] {name}: mlflow_restore_to=2026-11-28T02:30:00Z. There is mlflow_restore_manifest=20261128T043000Z as well; leave out one"
+        f" of them. {CORRECT}",
+        {"mlflow_restore_to": "2026-11-28T02:30:00Z", "mlflow_restore_manifest": "20261128T043000Z"},
+        playbook="mlflow_restore/refuse",
+    ),
+    Case(
+        "manifest-by-another-name",
+        f"[RESTORE_CHOICE] {{name}}: mlflow_restore_manifest=newest. It is the name of a manifest such as 20261128T043000Z. {CORRECT}",
+        {"mlflow_restore_manifest": "newest"},
+        playbook="playbooks/restore.yml",
+    ),
+    Case(
+        "restore-over-another-environment",
+        f"[RESTORE_CHOICE] {{name}}: mlflow_restore_over=prod. The environment is test. {CORRECT}",
+        {"mlflow_restore_kind": "in_place", "mlflow_restore_over": "prod"},
+        playbook="playbooks/restore.yml",
+    ),
+    Case(
+        "restore-of-somebody-else-s-database",
+        "[RESTORE_CHOICE] {name}: mlflow_restore_kind=in_place. Somebody else runs the database (mlflow_database_uri) and restores it; beside restores"
+        f" artifacts and configuration. {CORRECT}",
+        {
+            "mlflow_restore_kind": "in_place",
+            "mlflow_database_uri": "postgresql://u:p@db.example.com/mlflow",
+            "mlflow_database_auth_uri": "postgresql://u:p@db.example.com/auth",
+        },
+        playbook="mlflow_restore/refuse",
+    ),
+    Case(
+        "restore-into-a-relative-folder",
+        f"[RESTORE_CHOICE] {{name}}: mlflow_restore_directory=scratch. It is an absolute folder. {CORRECT}",
+        {"mlflow_restore_directory": "scratch"},
+        playbook="mlflow_restore/refuse",
+    ),
+    Case(
+        "restore-without-a-server",
+        "[INVENTORY_LIMIT] db1: --limit=db1. It leaves out app1, app2. Name the servers in --limit too, or leave --limit out."
+        " Nothing was changed.",
+        arguments=("--limit", "db1"),
+        playbook="playbooks/restore.yml",
+        inventory="mlflow: {children: {mlflow_databases: {hosts: {db1: }}, mlflow_servers: {hosts: {app1: , app2: }}}}",
+    ),
+    Case(
+        "restore-of-some-kind",
+        f"[VARIABLE_VALUE] {{name}}: mlflow_restore_kind=inplace. It is one of beside, in_place. Did you mean in_place? {FORM}",
+        {"mlflow_restore_kind": "inplace"},
+        is_choice=True,
+    ),
+)
+
 CONTROLLER = (
     *INVENTORIES,
     *VARIABLES,
@@ -839,4 +899,5 @@ CONTROLLER = (
     *ACME,
     *STORES,
     *TEAMS,
+    *RESTORES,
 )

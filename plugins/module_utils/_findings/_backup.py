@@ -165,9 +165,48 @@ REGISTERED = (
     Finding(
         "BACKUP_RESTORE",
         CRITICAL,
-        "A backup was not restored beside",
+        "A backup cannot be restored so",
         "The folder is not empty or has no room, the backup has expired, or the WAL does not lead to the moment.",
-        "Correct what the evidence says; another manifest names another moment. The running installation is untouched.",
+        "Correct what the evidence says; another manifest names another moment (mlflow_restore_manifest). What serves goes on serving.",
+    ),
+    Finding(
+        "RESTORE_CHOICE",
+        CRITICAL,
+        "What is to be restored is not clear",
+        "A mlflow_restore_* variable is missing or contradicts another one.",
+        "Correct the variable that the message names.",
+    ),
+    Finding(
+        "RESTORE_LIVING",
+        CRITICAL,
+        "A living installation would be overwritten",
+        "Restoring in place takes the place of the database that is there, and of all that was written to it since the moment.",
+        "If that is what you want, set mlflow_restore_over to the name of the environment; the data directory is kept under another name."
+        " Otherwise restore beside (mlflow_restore_kind=beside).",
+    ),
+    Finding(
+        "RESTORE_INCONSISTENT",
+        WARNING,
+        "Database and artifacts are not of one moment in everything",
+        "Artifacts that are younger than the moment stay where they are and belong to runs that are gone; or a run has lost its artifacts, because"
+        " they were deleted or were logged after the last copy.",
+        "The playbook mlops.mlflow.audit_artifacts lists all of them. What belongs to nothing is taken away by the job orphans, what is lost may be"
+        " in another copy or version of the store.",
+    ),
+    Finding(
+        "BACKUP_DRILL_FAILED",
+        CRITICAL,
+        "What was restored in a drill is not what it should be",
+        "The backup lacks something, the installed MLflow cannot open it, or an artifact differs from its copy.",
+        "Make a full backup (mlops.mlflow.backup, mlflow_backup_kind=full), run the drill again (mlops.mlflow.drill), and find out what the evidence"
+        " means before you need the backup.",
+    ),
+    Finding(
+        "BACKUP_DRILL_OLD",
+        CRITICAL,
+        "No drill has shown lately that the backups can be restored",
+        "Its timer is stopped, the host was off, or it has never run.",
+        "Run the playbook mlops.mlflow.drill; systemctl list-timers mlflow-backup-drill.timer says when it runs by itself.",
     ),
     Finding(
         "BACKUP_JOB_FAILED",

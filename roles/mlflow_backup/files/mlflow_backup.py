@@ -4,8 +4,8 @@
 
 Usage: python3 mlflow_backup.py --config FILE JOB
 
-Jobs are full, differential, configuration, artifacts, manifest, verify and watch; besides them prepare, check-archive, look and
-restore-beside --into FOLDER.
+Jobs are full, differential, configuration, artifacts, manifest, verify, drill and watch; besides them prepare, check-archive, look and
+restore-beside --into FOLDER. Restoring is in mlflow_restore.py, the drill in mlflow_drill.py.
 
 The units mlflow-backup-*.service run it. Each job writes its last result as JSON into the folder `results` of its state, and ends with 1
 if something is wrong; `look` changes nothing and prints what is there with all that is wrong. What another program is asked for has a
@@ -31,7 +31,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,8 +139,9 @@ class Host:
 
     # ----- PostgreSQL
 
-    def ask(self, query: str) -> str:
+    def ask(self, query: str, database: str = "postgres", seconds: float = 0.0) -> str:
         """Return what PostgreSQL answers to a query, as its own user."""
+        seconds = seconds or self.brief
         assert self.database
         command = [
             "psql",
@@ -149,15 +150,15 @@ class Host:
             "--tuples-only",
             "--no-align",
             "--set=ON_ERROR_STOP=1",
-            "--dbname=postgres",
+            f"--dbname={database}",
         ]
         command += [
             f"--host={self.database['socket']}",
             f"--port={self.database['port']}",
             f"--username={self.database['user']}",
         ]
-        limits = {"PGCONNECT_TIMEOUT": "5", "PGOPTIONS": f"-c statement_timeout={self.brief * 1000:.0f}"}
-        done = run([*command, f"--command={query}"], self.brief + 5, user=self.database["user"], variables=limits)
+        limits = {"PGCONNECT_TIMEOUT": "5", "PGOPTIONS": f"-c statement_timeout={seconds * 1000:.0f}"}
+        done = run([*command, f"--command={query}"], seconds + 5, user=self.database["user"], variables=limits)
         if done.code:
             raise JobError(rules.problem("BACKUP_DATABASE", "PostgreSQL did not answer.", rules.words(done.said)))
         return done.out.strip()
@@ -248,8 +249,8 @@ class Host:
 
     # ----- restic
 
-    def restic(self, *arguments: str, seconds: float = 0.0) -> Ran:
-        """Run restic on the repository. While another run holds the lock it is tried again, as long as the time lasts."""
+    def restic_command(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """How restic is run on the repository: the command, and its environment."""
         files = self.config["files"]
         options = [
             f"--cache-dir={self.state / 'cache'}",
@@ -264,9 +265,14 @@ class Host:
                 if "=" in line and not line.startswith("#"):
                     name, _equals, value = line.partition("=")
                     variables[name] = value
+        return ["restic", *options, *arguments], variables
+
+    def restic(self, *arguments: str, seconds: float = 0.0) -> Ran:
+        """Run restic on the repository. While another run holds the lock it is tried again, as long as the time lasts."""
+        command, variables = self.restic_command(*arguments)
         end = time.monotonic() + (seconds or self.limit)
         while True:
-            done = run(["restic", *options, *arguments], max(end - time.monotonic(), 1.0), variables=variables)
+            done = run(command, max(end - time.monotonic(), 1.0), variables=variables)
             if "already locked" not in done.complaint or time.monotonic() + LOCK_WAIT_SECONDS > end:
                 return done
             time.sleep(LOCK_WAIT_SECONDS)
@@ -454,139 +460,6 @@ def verify(host: Host) -> tuple[str, dict[str, Any]]:
     return f"read and right: {' and '.join(told) or 'nothing is kept by this host'}", {}
 
 
-# ----- restoring beside
-
-CONTROL = re.compile(
-    r"^(max_connections|max_worker_processes|max_wal_senders|max_prepared_xacts|max_locks_per_xact) setting: +(\d+)$",
-    re.M,
-)
-SETTING = {"max_prepared_xacts": "max_prepared_transactions", "max_locks_per_xact": "max_locks_per_transaction"}
-SCRATCH_PORT = 5499
-SHUT_DOWN_SECONDS = 120
-ASK_DATABASES = (
-    "SELECT json_object_agg(datname, pg_database_size(oid)) FROM pg_database WHERE datallowconn AND NOT datistemplate"
-)
-
-
-def restore_beside(host: Host, into: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Restore everything to the moment of a manifest, into an empty folder; the running cluster and its artifacts are not touched.
-
-    The cluster in it has been promoted and shut down: it was opened, and it can be opened again.
-    """
-    if not into.is_absolute() or (into.exists() and (not into.is_dir() or any(into.iterdir()))):
-        raise JobError(
-            rules.problem("BACKUP_RESTORE", f"{into} is no empty folder with an absolute path; nothing was written.")
-        )
-    started = time.monotonic()
-    into.mkdir(mode=0o700, parents=True, exist_ok=True)
-    told: dict[str, Any] = {"moment": manifest["moment"], "into": str(into)}
-    if host.database and manifest["database"]["kind"] == "pgbackrest":
-        told["databases"] = restore_database(host, into, manifest["database"])
-    # Every host has its archive under the same name.
-    wanted = [(one["snapshot"], into / "configuration" / one["host"]) for one in manifest["configuration"]]
-    if manifest["artifacts"]["kind"] == "directory":
-        wanted.append((manifest["artifacts"]["snapshot"], into / "files"))
-    for snapshot, place in wanted:
-        done = host.restic("restore", snapshot, f"--target={place}", "--verify")
-        if done.code:
-            raise JobError(rules.why(done.said, "The copies of files"))
-    return {**told, "seconds": round(time.monotonic() - started, 1)}
-
-
-def restore_database(host: Host, into: Path, wanted: Mapping[str, Any]) -> dict[str, int]:
-    """Restore the cluster, open it, wait until it has reached its moment, and shut it down; returns its databases with their sizes."""
-    assert host.database
-    info = host.info()
-    # That the newest one is damaged says nothing about this one.
-    wrong = rules.judge_database(info, 0.0, host.config["limits"])
-    if problems := [one for one in wrong if info.get("code") != 0 or one["id"] == "BACKUP_NONE"]:
-        raise JobError(*problems)
-    needed = next((one["bytes"] for one in info["backups"] if one["label"] == wanted["label"]), None)
-    if needed is None:
-        raise JobError(rules.problem("BACKUP_RESTORE", f"The repository no longer holds the backup {wanted['label']}."))
-    if needed * 1.2 > (free := shutil.disk_usage(into).free):
-        raise JobError(
-            rules.problem(
-                "BACKUP_RESTORE",
-                f"{into} has {size(free)} free, and the cluster takes {size(needed)}; nothing was written.",
-            )
-        )
-    if os.geteuid() == 0:
-        shutil.chown(into, host.database["user"])
-    data = into / "data"
-    target = wanted["target"]
-    done = host.pgbackrest(
-        *(
-            "restore",
-            f"--pg1-path={data}",
-            f"--set={wanted['label']}",
-            f"--type={target['type']}",
-            f"--target={target['value']}",
-        ),
-        *("--target-action=promote", "--archive-mode=off"),
-    )
-    if done.code:
-        raise JobError(rules.why(done.said, "The restore of the database"))
-    binaries = Path("/usr/lib/postgresql") / (data / "PG_VERSION").read_text(encoding="utf-8").strip() / "bin"
-    control = run([str(binaries / "pg_controldata"), str(data)], host.brief, user=host.database["user"])
-    # A cluster that is smaller than the one that wrote the WAL does not replay it.
-    settings = {SETTING.get(name, name): number for name, number in CONTROL.findall(control.out)}
-    settings.update(
-        listen_addresses="''",
-        archive_mode="off",
-        shared_buffers="64MB",
-        hba_file=f"'{data}/pg_hba.conf'",
-        logging_collector="off",
-    )
-    settings.update(port=str(SCRATCH_PORT), unix_socket_directories=f"'{into}'")
-    write(data / "postgresql.conf", "".join(f"{name} = {value}\n" for name, value in settings.items()))
-    write(data / "pg_hba.conf", f"local all {host.database['user']} peer\n")
-    for name in ("postgresql.conf", "pg_hba.conf"):
-        (data / name).chmod(0o640)
-        if os.geteuid() == 0:
-            shutil.chown(data / name, host.database["user"], host.database["user"])
-    opened = Host({**host.config, "database": {**host.database, "socket": str(into), "port": SCRATCH_PORT}})
-    log = into / "postgresql.log"
-    server = [str(binaries / "postgres"), "-D", str(data)]
-    with open_cluster(server, log, host.database["user"]) as process:
-        end = time.monotonic() + host.limit
-        while True:
-            # It answers before it has reached its moment; what it says then counts for nothing.
-            with contextlib.suppress(JobError):
-                if opened.ask("SELECT pg_is_in_recovery()") == "f":
-                    found: dict[str, int] = json.loads(opened.ask(ASK_DATABASES))
-                    return found
-            if process.poll() is not None or time.monotonic() > end:
-                lines = [
-                    line
-                    for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
-                    if "FATAL" in line or "PANIC" in line
-                ]
-                said = f"The restored cluster did not reach {target['value']}."
-                raise JobError(rules.problem("BACKUP_RESTORE", said, rules.words("; ".join(lines[-3:]))))
-            time.sleep(0.5)
-
-
-@contextlib.contextmanager
-def open_cluster(command: Sequence[str], log: Path, user: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a cluster and shut it down afterwards, whatever happens meanwhile."""
-    environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8"}
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **identity(user)
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(SHUT_DOWN_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGQUIT)
-
-
 # ----- the repository
 
 
@@ -673,6 +546,12 @@ def watch(host: Host) -> tuple[str, dict[str, Any]]:
     return "nothing is wrong", {}
 
 
+def drill(host: Host) -> tuple[str, dict[str, Any]]:
+    """Restore the newest backup into a scratch folder, see what it is worth, and remove it again."""
+    found: tuple[str, dict[str, Any]] = importlib.import_module("mlflow_drill").drill(host)
+    return found
+
+
 # What has a caller that wants the answer, and leaves no result behind.
 QUESTIONS: Mapping[str, Callable[[Host], dict[str, Any]]] = {
     "prepare": prepare,
@@ -686,6 +565,7 @@ JOBS: Mapping[str, Callable[[Host], tuple[str, dict[str, Any]]]] = {
     "artifacts": copy_artifacts,
     "manifest": tie,
     "verify": verify,
+    "drill": drill,
     "watch": watch,
 }
 
@@ -779,20 +659,6 @@ def work(host: Host, name: str) -> int:
     return 1 if problems else 0
 
 
-def beside(host: Host, given: argparse.Namespace) -> dict[str, Any]:
-    """Restore beside what the command line says."""
-    file = given.manifest or host.state / "manifests/newest.json"
-    manifest = read(file)
-    if not given.into or not manifest:
-        raise JobError(
-            rules.problem(
-                "BACKUP_RESTORE",
-                f"It needs --into FOLDER and a manifest, and {file} is {'one' if manifest else 'none'}.",
-            )
-        )
-    return restore_beside(host, given.into, manifest)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description="Back up what of MLflow is on this host, and look at the backups.")
@@ -810,7 +676,11 @@ def main(arguments: Sequence[str]) -> int:
     host = Host(config)
     if given.job not in JOBS:
         try:
-            print(json.dumps(beside(host, given) if given.job == "restore-beside" else QUESTIONS[given.job](host)))
+            if given.job == "restore-beside":
+                answer = importlib.import_module("mlflow_restore").beside(host, given.into, given.manifest)
+            else:
+                answer = QUESTIONS[given.job](host)
+            print(json.dumps(answer))
         except JobError as error:
             print(json.dumps({"problems": error.problems}))
             return 1
@@ -819,4 +689,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    # The other files import this one by its name, and shall meet the same JobError.
+    sys.modules["mlflow_backup"] = sys.modules["__main__"]
     sys.exit(main(sys.argv[1:]))
