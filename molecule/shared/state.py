@@ -98,7 +98,8 @@ def units() -> dict[str, str]:
     for block in output("systemctl", "show", "--property=Id,InvocationID,ActiveState,MainPID", *patterns).split("\n\n"):
         known = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if known.get("ActiveState") == "active":
-            found[known["Id"]] = f"{known['InvocationID']} {known['MainPID']}"
+            # A timer has no process.
+            found[known["Id"]] = f"{known['InvocationID']} {known.get('MainPID', '')}".strip()
     return found
 
 
