@@ -168,9 +168,9 @@ def test_everything_is_restored_beside(
             print(f"\nrestored beside: {told['databases']} in {told['seconds']} s")
         assert set(told["databases"]) >= {"mlflow", "mlflow_auth"}
         host.check_output(
-            "systemd-run --quiet --collect --unit=%s --uid=postgres /usr/lib/postgresql/17/bin/postgres -D %s",
+            "systemd-run --quiet --collect --unit=%s --uid=postgres /usr/lib/postgresql/17/bin/postgres --config-file=%s",
             unit,
-            f"{SCRATCH}/data",
+            f"{SCRATCH}/postgresql.conf",
         )
         ask = f"runuser -u postgres -- psql -XqAt -h {SCRATCH} -p 5499 mlflow -c %s"
         checks.wait_until(lambda: host.run(ask, "SELECT 1").rc == 0, 60, "the restored cluster answers")
