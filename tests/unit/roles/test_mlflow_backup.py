@@ -182,7 +182,7 @@ def set_up(home: Path, **choices: Any) -> Iterator[Site]:
     folder = Path(tempfile.mkdtemp(prefix="mlops-backup-", dir="/tmp"))
     folder.chmod(0o755)
     config = folder / "etc/backup/pgbackrest.conf"
-    command = f"pgbackrest --config={config} --stanza=mlflow archive-push %p"
+    command = f"timeout 120 pgbackrest --config={config} --stanza=mlflow archive-push %p"
     try:
         for name in (
             "etc/backup",
