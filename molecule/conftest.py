@@ -99,7 +99,7 @@ def playbook() -> Any:
 
     def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["ansible-playbook", "-i", f"{directory}/inventory", f"mlops.mlflow.{name}", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False, cwd=checks.REPOSITORY)
+        return subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False, cwd=checks.REPOSITORY)
 
     return run
 

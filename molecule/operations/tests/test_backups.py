@@ -28,6 +28,7 @@ PLACES = {
     "manifest": {DATABASE},
     "verify": {DATABASE},
     "artifacts": {SERVERS[0]},
+    "drill": {SERVERS[0]},
     "configuration": set(HOSTS),
     "watch": set(HOSTS),
 }
@@ -103,7 +104,7 @@ def test_one_command_backs_everything_up(
     assert backed_up.done.returncode == 0, backed_up.done.stdout[-4000:]
     said = []
     for job, places in PLACES.items():
-        if job in ("differential", "verify", "watch"):
+        if job in ("differential", "verify", "watch", "drill"):
             continue
         for name in sorted(places):
             result = backups.result(hosts[name], job)
@@ -190,6 +191,22 @@ def test_everything_is_restored_beside(
         host.run("systemctl stop %s", unit)
         host.check_output("rm -rf %s", SCRATCH)
     assert checks.starts(host, "postgresql@17-main") == started, "the running cluster was restarted"
+
+
+def test_a_drill_restores_what_was_backed_up_and_leaves_nothing(
+    hosts: Mapping[str, Any], backed_up: BackedUp, playbook: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a server that has no PostgreSQL of its own."""
+    assert backed_up.done.returncode == 0
+    host = hosts[SERVERS[0]]
+    done = playbook("drill")
+    assert done.returncode == 0, done.stdout[-4000:]
+    result = backups.result(host, "drill")
+    with capsys.disabled():
+        print(f"\n{result['sentence']} ({result['seconds']} s)")
+    assert result["ok"]
+    assert not host.file("/var/lib/mlflow-backup/mlflow-drill").exists
+    assert host.run("pg_lsclusters --no-header").stdout == "", "a cluster was left"
 
 
 def opened(host: Any, archive: str, key: Path) -> set[str]:
