@@ -51,7 +51,7 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def tool(home: Path, name: str, *arguments: str | Path, timeout: float = 120) -> Played:
+def tool(home: Path, name: str, *arguments: str | Path, timeout: float = 400) -> Played:
     """Run one of Ansible's commands, for `timeout` seconds at most."""
     done = subprocess.run(
         [BIN / name, *arguments],
@@ -65,6 +65,6 @@ def tool(home: Path, name: str, *arguments: str | Path, timeout: float = 120) ->
     return Played(done.returncode, done.stdout + done.stderr)
 
 
-def play(home: Path, playbook: Path, *arguments: str | Path, timeout: float = 120) -> Played:
+def play(home: Path, playbook: Path, *arguments: str | Path, timeout: float = 400) -> Played:
     """Run a playbook, for `timeout` seconds at most."""
     return tool(home, "ansible-playbook", playbook, *arguments, timeout=timeout)
