@@ -244,6 +244,7 @@ def run_the_page(lived: Lived, into: Path) -> None:
     (block,) = (one for one in re.findall(r"^```bash\n(.*?)^```", page, re.M | re.S) if "runuser" in one)
     names_ = {"/var/lib/mlflow-restore": str(into), "postgresql/17": f"postgresql/{programs().parent.name}"}
     names_["/var/lib/mlflow-backup"] = f"{lived.site.folder}/state"
+    names_["configuration/app1/"] = f"configuration/{lived.manifest['configuration'][0]['host']}/"
     for name, here in names_.items():
         assert name in block
         block = block.replace(name, here)
