@@ -477,7 +477,9 @@ def test_a_wrong_passphrase_is_called_one(site: Site) -> None:
     other.chmod(0o644)
     password = site.folder / "etc/backup/wrong"
     password.write_text("another-passphrase-of-20\n")
-    config = site.other("wrong", look_seconds=60, database={"config": str(other)}, files={"password_file": str(password)})
+    config = site.other(
+        "wrong", look_seconds=60, database={"config": str(other)}, files={"password_file": str(password)}
+    )
     answer = site.check(config)
     assert ids(answer) == ["BACKUP_PASSPHRASE", "BACKUP_PASSPHRASE"]
     assert "another-passphrase" not in json.dumps(answer)
