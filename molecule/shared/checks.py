@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import ssl
 import subprocess
@@ -185,6 +186,19 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tupl
     """Keys whose values differ, with both values."""
     keys = sorted(before.keys() | after.keys())
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def a_second_converge_changed_nothing(name: str) -> dict[str, Any]:
+    """Compares files, starts and rows of a host as record.yml recorded them around the last converge; returns those before it."""
+    folder = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+    before, after = (
+        dict(json.loads((folder / f"state-{when}-{name}.json").read_text(encoding="utf-8")))
+        for when in ("before", "after")
+    )
+    assert len(before["files"]) > 2
+    for what in ("files", "units", "databases"):
+        assert differences(before[what], after[what]) == {}, what
+    return before
 
 
 def connects(host: Any, address: str, port: int) -> bool:

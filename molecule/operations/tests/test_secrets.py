@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,20 +72,11 @@ def test_each_host_has_only_what_its_jobs_need(
 
 
 def test_no_secret_in_what_ansible_said(wanted: dict[str, list[str]]) -> None:
-    """The log of converge at -vvv, with diffs, which whoever runs it keeps."""
-    said = Path(os.environ["MLOPS_CONVERGE_LOG"]).read_text(encoding="utf-8", errors="replace")
-    assert "PLAY RECAP" in said, "this is no complete log of converge"
-    assert "mlflow_backup : " in said, "this is no log of a converge with backups"
-    assert [name for name, words in wanted.items() if any(word in said for word in words)] == []
+    """The log of converge."""
+    assert hunting.in_the_log_of_converge(wanted) == []
 
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_a_second_converge_changed_nothing(name: str) -> None:
     """Files, starts and rows, as they were recorded around it."""
-    folder = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
-    before, after = (
-        json.loads((folder / f"state-{when}-{name}.json").read_text(encoding="utf-8")) for when in ("before", "after")
-    )
-    assert len(before["files"]) > 2
-    for what in ("files", "units", "databases"):
-        assert checks.differences(before[what], after[what]) == {}, what
+    checks.a_second_converge_changed_nothing(name)
