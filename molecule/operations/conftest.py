@@ -31,7 +31,7 @@ def site_secret(site: Path) -> Callable[[str], str]:
 
 def in_a_hurry(host: Any) -> None:
     """Until it boots again, the jobs of a host do not give way: here they would to all hosts of all scenarios, and take minutes for seconds."""
-    for job in ("database", "gc", "orphans", "expiry"):
+    for job in ("database", "gc", "traces", "orphans", "leftovers", "capacity", "expiry"):
         folder = f"/run/systemd/system/mlflow-maintenance-{job}.service.d"
         host.check_output("mkdir -p %s", folder)
         host.check_output(

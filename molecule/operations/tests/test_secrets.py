@@ -63,7 +63,7 @@ def test_each_host_has_only_what_its_jobs_need(
         return set(found.split())
 
     assert holders("key of the store's administrator") == set()
-    of_maintenance = {"/etc/mlflow/maintenance/gc.json", "/etc/mlflow/maintenance/orphans.json"}
+    of_maintenance = {f"/etc/mlflow/maintenance/{job}.json" for job in ("gc", "traces", "orphans")}
     assert holders("key of maintenance") == (of_maintenance if name in SERVERS else set())
     passphrase = {"/etc/mlflow/backup/passphrase"} | (
         {"/etc/mlflow/backup/pgbackrest.conf"} if name == DATABASE else set()
