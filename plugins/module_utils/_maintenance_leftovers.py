@@ -182,8 +182,12 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
     host, dry, before = str(request["host"]), bool(request["dry_run"]), now - int(request["hours"]) * 3600
     users = _ids(request["users"])
     say("Looking for what was left behind")
-    everything = [(left, None) for folder in request["folders"] for left in look(folder)]
-    everything += [(left, users) for folder in request["shared"] for left in look(folder)]  # type: ignore[misc]
+    everything: list[tuple[Left, frozenset[int] | None]] = [
+        (left, whose)
+        for folders, whose in ((request["folders"], None), (request["shared"], users))
+        for folder in folders
+        for left in look(folder)
+    ]
     say("Looking for what is open")
     held, mapped = held_open(frozenset().union(users, *(left.owners for left, _whose in everything)))
     stays: dict[str, int] = {}

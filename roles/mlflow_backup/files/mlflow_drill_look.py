@@ -17,7 +17,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,4 +124,5 @@ def _s3(uri: str, number: int, before: datetime.datetime, told: dict[str, Any]) 
 
 
 if __name__ == "__main__":
-    print(json.dumps({"tracking": tracking, "live": live, "bucket": bucket}[sys.argv[1]](*sys.argv[2:])))  # type: ignore[operator]
+    questions: Mapping[str, Callable[..., Any]] = {"tracking": tracking, "live": live, "bucket": bucket}
+    print(json.dumps(questions[sys.argv[1]](*sys.argv[2:])))
