@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup venv up down client-env status verify format lint sanity units units-oldest build scenario test test-all bench grade lock clean
 S ?= default
+# Make itself says `as` here, the assembler.
+AS =
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { gsub(/\$$\$$/, "$$", $$2); printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -168,3 +169,15 @@ def test_a_shell_reads_back_every_value_and_keeps_its_path() -> None:
         ["/bin/sh", "-c", script], env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=True
     )
     assert result.stdout.splitlines() == [SECRETS["mlflow_admin_password"], "/client/bin:/usr/bin"]
+
+
+@pytest.mark.parametrize(("given", "command"), [((), "tools/client-env"), (("AS=ci",), "tools/client-env ci")])
+def test_the_make_command_names_a_client_only_if_somebody_did(
+    repository: Path, given: tuple[str, ...], command: str
+) -> None:
+    """AS is a variable that make has by itself."""
+    # Not as a part of the make that runs these tests.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    wanted = ["make", "--dry-run", "--silent", "client-env", *given]
+    done = subprocess.run(wanted, cwd=repository, env=outside, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == command.split()
