@@ -258,6 +258,21 @@ def judge_database(seen: Mapping[str, Any], now: float, limits: Mapping[str, Any
     return found
 
 
+def judge_left(seen: Mapping[str, Any]) -> list[Problem]:
+    """Judge what a restore in place has left beside the data directory: a cluster that never took its place.
+
+    Args:
+        seen: path, age (seconds since it was touched), limit (seconds that a restore may take), gone (the data directory, if it is not there).
+    """
+    if seen["gone"]:
+        said = f"A restore was cut off when it had put the data directory aside: {seen['gone']} is not there."
+    elif seen["age"] > seen["limit"]:
+        said = "A restore in place was begun and has not ended."
+    else:
+        return []
+    return [problem("RESTORE_CUT_OFF", said, f"{seen['path']}, last touched {ago(seen['age'])}")]
+
+
 def judge_jobs(jobs: Mapping[str, Mapping[str, Any]], now: float) -> list[Problem]:
     """Judge the last results of the host's jobs: a job that failed, and one that has not run in its time."""
     found = []
@@ -282,7 +297,8 @@ def judge(seen: Mapping[str, Any]) -> list[Problem]:
     """Return all that is wrong with the backups of a host, each once.
 
     Args:
-        seen: what the program saw: now, limits, jobs, and of what this host has: archiver, database, missing (segments of WAL), files.
+        seen: what the program saw: now, limits, jobs, and of what this host has: archiver, database, missing (segments of WAL), files, and
+            what a restore has left.
     """
     now, limits = seen["now"], seen["limits"]
     found = []
@@ -292,6 +308,8 @@ def judge(seen: Mapping[str, Any]) -> list[Problem]:
         found += judge_database(database, now, limits)
         if missing := seen.get("missing"):
             found.append(gap(missing, database["backups"][-1]["label"]))
+    if left := seen.get("left"):
+        found += judge_left(left)
     if reason := (seen.get("files") or {}).get("reason"):
         found.append(why(reason, "The copies of files"))
     told = {one["id"] for one in found}

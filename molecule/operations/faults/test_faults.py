@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,52 @@ def test_the_host_of_the_database_loses_its_power_while_it_is_backed_up(
     done = playbook("backup", "-e", "mlflow_backup_kind=full")
     assert done.returncode == 0, done.stdout[-3000:]
     assert backups.result(host, "full")["backup"]["label"] != last["backup"]["label"]
+
+
+def test_the_host_of_the_database_loses_its_power_while_it_is_restored_in_place(
+    hosts: Mapping[str, Any],
+    given: Mapping[str, Mapping[str, Any]],
+    edge: checks.Edge,
+    playbook: Any,
+    tell: Callable[[str, Writer], Outcome],
+    note: Callable[[str], None],
+) -> None:
+    """What was there serves when the host boots, with everything that was written. The next restore begins anew and ends."""
+    host, variables = hosts[DATABASE], given[SERVERS[0]]
+    data = Path(str(checks.query(host, "postgres", "SHOW data_directory")[0]))
+    waits = data.with_name(f"{data.name}.restoring")
+    over = ("-e", "mlflow_restore_kind=in_place", "-e", f"mlflow_restore_over={variables['mlflow_environment']}")
+    with Writer(edge, threads=2) as writer:
+        writer.wait_for(40)
+    saved = playbook("backup")
+    assert saved.returncode == 0, saved.stdout[-3000:]
+    with Writer(edge, threads=2) as later, ThreadPoolExecutor(1) as aside:
+        later.wait_for(20)
+        restored = aside.submit(playbook, "restore", *over)
+        reads = "pgrep --full --exact '/?[a-z/]*pgbackrest .* restore .*'"
+        checks.wait_until(lambda: host.run(reads).rc == 0, 300, "pgBackRest restores")
+        # So that it does not end before the power does.
+        host.check_output(f"kill -STOP $({reads})")
+        assert host.file(str(waits)).exists
+        assert serves(hosts, edge), "what was there serves no more before the new one is whole"
+        with without_power(hosts, given, DATABASE, SERVERS[0]):
+            later.wait_for(4, failed=True)
+            broken = restored.result(600)
+        checks.wait_until(lambda: serves(hosts, edge), 180, "what was there serves again")
+        later.wait_for(20)
+    assert broken.returncode != 0
+    assert tell("host of the database cut during a restore in place", later).failed > 0
+    assert host.file(str(waits / "data")).exists, "nothing was being restored"
+    assert backups.problems(host) == set(), "it may still be going on"
+    host.check_output("touch --date=yesterday %s", waits)
+    assert backups.problems(host) == {"RESTORE_CUT_OFF"}
+    again = playbook("restore", *over)
+    assert again.returncode == 0, again.stdout[-5000:]
+    note(next(line.strip() for line in again.stdout.splitlines() if "is as it was at" in line))
+    assert not host.file(str(waits)).exists
+    # To the moment of the backup: what was written before is there, and what came after it is what the user gave up.
+    assert tell("before the backup that was restored", writer).failures == ()
+    assert len(later.outcome.lost(host, "mlflow")) == len(later.outcome.runs) + len(later.outcome.batches)
 
 
 @contextmanager

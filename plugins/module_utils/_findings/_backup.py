@@ -185,6 +185,15 @@ REGISTERED = (
         " Otherwise restore beside (mlflow_restore_kind=beside).",
     ),
     Finding(
+        "RESTORE_CUT_OFF",
+        WARNING,
+        "A restore in place has not ended",
+        "The host or the connection was lost while mlops.mlflow.restore worked. What it had made lies beside the data directory and takes room; what"
+        " was there before is either still in its place or kept beside it under a name with .before-.",
+        "Run mlops.mlflow.restore again: it begins anew and removes what is left. Or stay with what is there and remove the folder that the evidence"
+        " names (rm -r); if the data directory is not there, first give the newest one with .before- its name back (mv) and start PostgreSQL.",
+    ),
+    Finding(
         "RESTORE_INCONSISTENT",
         WARNING,
         "Database and artifacts are not of one moment in everything",

@@ -527,6 +527,7 @@ def look(host: Host) -> dict[str, Any]:
         seen["archiver"] = host.archiver()
         seen["database"] = host.info()
         seen["missing"] = host.missing(seen["database"])
+        seen["left"] = importlib.import_module("mlflow_restore").left(host)
     try:
         seen["files"] = {"snapshots": host.snapshots()}
     except JobError as error:

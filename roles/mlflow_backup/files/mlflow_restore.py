@@ -160,6 +160,20 @@ def staging(host: core.Host) -> Path:
     return data.with_name(f"{data.name}.restoring")
 
 
+def left(host: core.Host) -> dict[str, Any] | None:
+    """What a restore in place has made and not put in its place: its path, seconds since it was touched, and the data directory if that is gone."""
+    waits, data = staging(host), data_directory(host)
+    if not waits.is_dir():
+        return None
+    gone = "" if data.exists() else str(data)
+    return {"path": str(waits), "age": time.time() - waits.stat().st_mtime, "limit": host.limit, "gone": gone}
+
+
+def kept_before(data: Path) -> str:
+    """The newest data directory that a restore has put aside; empty if there is none."""
+    return max((str(one) for one in data.parent.glob(f"{data.name}.before-*")), default="")
+
+
 def cluster(host: core.Host) -> dict[str, Any]:
     """What is in the place of the database: state, data, databases, unit."""
     data = data_directory(host)
@@ -458,7 +472,8 @@ def swap(host: core.Host, request: Mapping[str, Any]) -> dict[str, Any]:
     if running(data):
         raise core.JobError(decisions.refused(f"PostgreSQL still runs in {data}; nothing was moved."))
     push_history(host, staged)
-    kept = ""
+    # Without a data directory this may be the second attempt: the first one was cut off when it had put it aside.
+    kept = kept_before(data)
     if data.exists():
         kept = f"{data}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
         data.rename(kept)

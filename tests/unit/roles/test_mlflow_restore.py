@@ -614,6 +614,13 @@ def started(lived: Lived) -> Iterator[None]:
             process.wait(30)
 
 
+def cut_off(site: Site) -> str:
+    """What the backups' own look says about a restore that did not end."""
+    _code, seen = site.run("look")
+    found = [one for one in seen["problems"] if one["id"] == "RESTORE_CUT_OFF"]
+    return found[0]["summary"] if found else ""
+
+
 def test_the_moment_before_a_table_was_dropped_takes_the_place_of_what_lives(lived: Lived) -> None:
     site = lived.site
     code, told = lived.step("look", kind="in_place", over="dev", to=lived.moment)
@@ -627,11 +634,29 @@ def test_the_moment_before_a_table_was_dropped_takes_the_place_of_what_lives(liv
     code, refused = lived.step("swap")
     assert (code, problems(refused)) == (1, ["BACKUP_RESTORE"])
     assert "PostgreSQL still runs" in refused["problems"][0]["summary"]
+    # Nobody comes back to it.
+    waits = Path(f"{site.server.data}.restoring")
+    assert cut_off(site) == ""
+    os.utime(waits, (0, 0))
+    assert cut_off(site) == "A restore in place was begun and has not ended."
     done = as_database(programs() / "pg_ctl", "stop", "-D", site.server.data, "-m", "fast", "-w")
     assert done.returncode == 0, done.stdout + done.stderr
+    # The power goes between the two new names.
+    aside = site.server.data.rename(f"{site.server.data}.before-20261129T101502Z")
+    assert (
+        cut_off(site)
+        == f"A restore was cut off when it had put the data directory aside: {site.server.data} is not there."
+    )
+    code, told = lived.step("look", kind="in_place", to=lived.moment)
+    assert code == 0, told
+    assert told["cluster"]["state"] == "absent"
+    code, staged = lived.step("stage", plan=told["plan"])
+    assert code == 0, staged
     code, swapped = lived.step("swap")
     assert code == 0, swapped
-    assert Path(swapped["kept"], "PG_VERSION").exists()
+    assert swapped["kept"] == str(aside)
+    assert (aside / "PG_VERSION").exists()
+    assert cut_off(site) == ""
     assert not Path(f"{site.server.data}.restoring").exists()
     code, again = lived.step("swap")
     assert (code, problems(again)) == (1, ["BACKUP_RESTORE"])
