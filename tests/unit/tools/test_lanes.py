@@ -56,7 +56,7 @@ def test_every_stage_runs_and_says_whose_lines_they_are(tools: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "6 passed, 0 failed"
     assert "scenario-default| scenario default --tarball\n" in done.stdout
-    assert "units| units development\n" in done.stdout
+    assert "units| units development -m not long\n" in done.stdout
 
 
 @needs_root
