@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.mlops.mlflow.molecule.operations.conftest import DATABASE, SERVERS
 from ansible_collections.mlops.mlflow.molecule.shared import checks
+from ansible_collections.mlops.mlflow.tests.unit.support.http_peers import Reply, Request, http_peer
 
 SCENARIO = Path(__file__).parents[1]
 BUCKET, PREFIX = "mlflow-artifacts", "team/artifacts"
@@ -26,6 +27,8 @@ PLACES = {
     "database": {DATABASE},
     "gc": set(SERVERS),
     "orphans": set(SERVERS),
+    "leftovers": set(SERVERS),
+    "capacity": {DATABASE, *SERVERS},
     "expiry": {DATABASE, *SERVERS},
 }
 # The first half of the key of the jobs' lock.
@@ -206,6 +209,50 @@ def test_a_second_host_leaves_a_job_alone_that_the_first_one_is_at(hosts: Mappin
     checks.wait_until(lambda: unit_state(first, unit) == "inactive", JOB_SECONDS, "the first goes on to its end")
     assert last(first, "gc")["outcome"] in ("done", "found")
     assert checks.query(hosts[DATABASE], "mlflow", LOCK) == ["0"]
+
+
+# ----- telling
+
+
+def test_somebody_is_told_what_is_wrong_and_when_it_is_over(hosts: Mapping[str, Any], playbook: Any) -> None:
+    """By webhook, from inside the units: that the way works, a job that was killed, and its next run that was well."""
+    name = SERVERS[1]
+    host, unit = hosts[name], "mlflow-maintenance-leftovers.service"
+    limit = ("--limit", f"localhost,{name}")
+    here = host.check_output("echo $SSH_CONNECTION").split()[0]
+    delivery = "/etc/systemd/system/mlflow-maintenance-delivery.timer"
+    drop_in = f"/run/systemd/system/{unit}.d"
+    assert not host.file(delivery).exists
+    arrived: list[dict[str, Any]] = []
+
+    def take(request: Request) -> Reply:
+        arrived.append(json.loads(request.body))
+        return Reply(204)
+
+    with http_peer(take, address=here) as port:
+        told = {"mlflow_maintenance_webhook_url": f"http://{here}:{port}/hook", "mlflow_maintenance_run": ["delivery"]}
+        done = playbook("maintenance", *limit, "-e", json.dumps(told))
+        try:
+            assert done.returncode == 0, done.stdout[-3000:]
+            assert [(one["host"], one["environment"]) for one in arrived] == [(name, "molecule-operations")]
+
+            def ids(which: str) -> set[str]:
+                return {one["id"] for message in arrived[1:] for one in message[which]}
+
+            # It is ended before it can say anything itself.
+            host.check_output(
+                "mkdir -p %s && printf '[Service]\\nTimeoutStartSec=50ms\\n' > %s/short.conf", drop_in, drop_in
+            )
+            host.check_output("systemctl daemon-reload")
+            assert host.run("systemctl start %s", unit).rc != 0
+            checks.wait_until(lambda: "JOB_FAILED" in ids("new"), JOB_SECONDS, "the receiver is told of the failure")
+            assert "JOB_FAILED" not in ids("gone")
+            host.check_output("rm %s/short.conf && systemctl daemon-reload && systemctl start %s", drop_in, unit)
+            checks.wait_until(lambda: "JOB_FAILED" in ids("gone"), JOB_SECONDS, "the receiver is told that it is over")
+        finally:
+            done = playbook("maintenance", *limit)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert not host.file(delivery).exists
 
 
 # ----- cron

@@ -45,8 +45,10 @@ def server_context(authority: Authority, folder: Path, *names: str, days: float 
 
 
 @contextmanager
-def http_peer(answer: Callable[[Request], Reply], *, context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """Serve HTTP, or HTTPS with a context, on a port of loopback."""
+def http_peer(
+    answer: Callable[[Request], Reply], *, context: ssl.SSLContext | None = None, address: str = LOOPBACK
+) -> Iterator[int]:
+    """Serve HTTP, or HTTPS with a context, on a port of loopback, or of the address by which hosts reach this machine."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -98,7 +100,7 @@ def http_peer(answer: Callable[[Request], Reply], *, context: ssl.SSLContext | N
         def handle_error(self, *_arguments: object) -> None:
             """Say nothing."""
 
-    server = Server((LOOPBACK, 0), Handler)
+    server = Server((address, 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
