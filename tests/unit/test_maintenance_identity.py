@@ -173,6 +173,7 @@ def place(tmp_path: Path, seaweedfs: Store) -> Iterator[Place]:
         yield made
 
 
+@pytest.mark.long
 def test_maintenance_deletes_what_the_servers_cannot(place: Place) -> None:
     assert place.rows() == place.objects() == set(RUNS)
 

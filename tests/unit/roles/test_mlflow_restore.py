@@ -206,6 +206,7 @@ def test_what_does_not_fit_is_not_begun(lived: Lived, monkeypatch: pytest.Monkey
     assert "the cluster takes 1000000.0 TB; nothing was written." in str(refused.value)
 
 
+@pytest.mark.long
 def test_a_damaged_backup_is_said_while_everything_serves(lived: Lived) -> None:
     plan = lived.plan()
     file = biggest(lived.site.repository / "database/backup")
@@ -291,6 +292,7 @@ def apply_role(lived: Lived, home: Path, *arguments: str, **variables: Any) -> P
     return play(home, home / "play.yml", "-i", "db1,", "-e", json.dumps(given), *arguments, timeout=400)
 
 
+@pytest.mark.long
 def test_the_role_restores_beside_and_tells_what(lived: Lived, tmp_path: Path) -> None:
     into = lived.site.folder / "scratch"
     rehearsed = apply_role(lived, tmp_path, "--check", mlflow_restore_directory=str(into))
@@ -312,6 +314,7 @@ def test_the_role_restores_beside_and_tells_what(lived: Lived, tmp_path: Path) -
     shutil.rmtree(into)
 
 
+@pytest.mark.long
 def test_the_role_does_not_overwrite_what_lives(lived: Lived, tmp_path: Path) -> None:
     done = apply_role(lived, tmp_path, mlflow_restore_kind="in_place", mlflow_restore_servers=["app1"])
     (sentence,) = set(done.sentences)
@@ -320,6 +323,7 @@ def test_the_role_does_not_overwrite_what_lives(lived: Lived, tmp_path: Path) ->
     assert done.changed == 0
 
 
+@pytest.mark.long
 def test_artifacts_that_are_younger_than_the_moment_are_named(lived: Lived) -> None:
     into = lived.site.folder / "scratch"
     plan = lived.plan(to=lived.moment)
@@ -370,6 +374,7 @@ def test_files_that_are_gone_come_back_and_nothing_else_changes(lived: Lived) ->
     assert lived.step("copy", **request)[1]["restored"] == 0
 
 
+@pytest.mark.long
 def test_a_directory_that_is_gone_comes_back_whole(lived: Lived) -> None:
     site = lived.site
     before = {
@@ -391,6 +396,7 @@ def test_a_directory_that_is_gone_comes_back_whole(lived: Lived) -> None:
         away.rename(site.artifacts)
 
 
+@pytest.mark.long
 def test_a_damaged_copy_of_files_brings_nothing(lived: Lived) -> None:
     site = lived.site
     plan = lived.plan()
@@ -423,6 +429,7 @@ def drill_config(lived: Lived, name: str = "drill", **changes: Any) -> Path:
     return lived.site.other(name, drill={"python": python(), "user": "", **changes})
 
 
+@pytest.mark.long
 def test_a_drill_restores_opens_compares_and_leaves_nothing(lived: Lived) -> None:
     site = lived.site
     (site.artifacts / "1" / lived.first[1] / "artifacts/weights.txt").write_text("written anew")
@@ -450,6 +457,7 @@ def test_a_drill_restores_opens_compares_and_leaves_nothing(lived: Lived) -> Non
     assert "drill" not in fact["last"]["wrong"]
 
 
+@pytest.mark.long
 def test_an_artifact_that_rotted_in_silence_is_found_by_a_drill(lived: Lived) -> None:
     site = lived.site
     file = site.artifacts / "1" / lived.first[2] / "artifacts/weights.txt"
@@ -466,6 +474,7 @@ def test_an_artifact_that_rotted_in_silence_is_found_by_a_drill(lived: Lived) ->
     assert "BACKUP_DRILL_FAILED" in [one["id"] for one in answer["findings"]]
 
 
+@pytest.mark.long
 def test_what_lives_and_is_not_in_the_backup_is_found_by_a_drill(lived: Lived) -> None:
     long_ago = 1_600_000_000_000
     lived.site.server.execute(
@@ -482,6 +491,7 @@ def test_what_lives_and_is_not_in_the_backup_is_found_by_a_drill(lived: Lived) -
     assert result["problems"][0]["evidence"] == "model lost"
 
 
+@pytest.mark.long
 def test_a_release_that_cannot_open_it_fails_the_drill(lived: Lived) -> None:
     code, result = lived.site.run("drill", drill_config(lived, python="/usr/bin/python3", sample=0))
     assert (code, problems(result)) == (1, ["BACKUP_DRILL_FAILED"])
@@ -489,6 +499,7 @@ def test_a_release_that_cannot_open_it_fails_the_drill(lived: Lived) -> None:
     assert list((lived.site.folder / "drills").iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_drill_that_was_killed_leaves_nothing_to_the_next_one(lived: Lived) -> None:
     site = lived.site
     into = site.folder / "drills/mlflow-drill"
@@ -515,6 +526,7 @@ def test_a_drill_that_was_killed_leaves_nothing_to_the_next_one(lived: Lived) ->
     assert list((site.folder / "drills").iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_drill_that_has_not_run_for_long_is_a_finding_of_its_own(lived: Lived) -> None:
     config = lived.site.other("old-drill", jobs={"drill": 0.0001, "artifacts": 0.0001})
     time.sleep(0.5)
@@ -555,6 +567,7 @@ print(json.dumps(mlflow_drill_look.bucket(*sys.argv[2:])))
 """
 
 
+@pytest.mark.long
 def test_a_sample_of_a_bucket_is_compared_with_its_checksums() -> None:
     with running_seaweedfs() as store:
         environment = {

@@ -333,6 +333,7 @@ def test_everything_is_replaced_while_a_client_uploads(kind: str, tmp_path: Path
         assert site.held() == after
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("identity", PREFIXES)
 def test_a_run_that_is_killed_after_any_change_is_continued_by_the_next(
     identity: str, tmp_path: Path, seaweed: Store
@@ -473,6 +474,7 @@ def test_a_job_that_began_with_the_old_key_ends_with_it(tmp_path: Path, seaweed:
     assert site.keys("maintenance") == {new: True}
 
 
+@pytest.mark.long
 def test_jobs_without_an_identity_of_their_own_get_the_servers_new_key(tmp_path: Path, seaweed: Store) -> None:
     site = Site(tmp_path, seaweed, servers=("app1",), user="looks")
     site.write({name: value for name, value in site.held().items() if "_maintenance_" not in name})

@@ -134,6 +134,7 @@ def checksums(objects: dict[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(body).hexdigest() for name, body in objects.items()}
 
 
+@pytest.mark.long
 def test_a_file_goes_through_the_server_into_google_cloud_storage_and_comes_back_equal(tmp_path: Path) -> None:
     with emulators.running_gcs() as store:
         store.bucket("acme")
