@@ -220,9 +220,12 @@ def test_somebody_is_told_what_is_wrong_and_when_it_is_over(hosts: Mapping[str, 
     host, unit = hosts[name], "mlflow-maintenance-leftovers.service"
     limit = ("--limit", f"localhost,{name}")
     here = host.check_output("echo $SSH_CONNECTION").split()[0]
-    delivery = "/etc/systemd/system/mlflow-maintenance-delivery.timer"
     drop_in = f"/run/systemd/system/{unit}.d"
-    assert not host.file(delivery).exists
+
+    def timer() -> str:
+        return str(host.run("systemctl is-enabled mlflow-maintenance-delivery.timer").stdout.strip())
+
+    assert timer() == "disabled", "somebody is told already"
     arrived: list[dict[str, Any]] = []
 
     def take(request: Request) -> Reply:
@@ -234,6 +237,7 @@ def test_somebody_is_told_what_is_wrong_and_when_it_is_over(hosts: Mapping[str, 
         done = playbook("maintenance", *limit, "-e", json.dumps(told))
         try:
             assert done.returncode == 0, done.stdout[-3000:]
+            assert timer() == "enabled"
             assert [(one["host"], one["environment"]) for one in arrived] == [(name, "molecule-operations")]
 
             def ids(which: str) -> set[str]:
@@ -252,7 +256,7 @@ def test_somebody_is_told_what_is_wrong_and_when_it_is_over(hosts: Mapping[str, 
         finally:
             done = playbook("maintenance", *limit)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert not host.file(delivery).exists
+    assert timer() == "disabled"
 
 
 # ----- cron

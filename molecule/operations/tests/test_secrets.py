@@ -65,9 +65,9 @@ def test_each_host_has_only_what_its_jobs_need(
     assert holders("key of the store's administrator") == set()
     of_maintenance = {f"/etc/mlflow/maintenance/{job}.json" for job in ("gc", "traces", "orphans")}
     assert holders("key of maintenance") == (of_maintenance if name in SERVERS else set())
-    passphrase = {"/etc/mlflow/backup/passphrase"} | (
-        {"/etc/mlflow/backup/pgbackrest.conf"} if name == DATABASE else set()
-    )
+    # The first server restores the database in drills.
+    of_database = {"/etc/mlflow/backup/pgbackrest.conf"} if name in (DATABASE, SERVERS[0]) else set()
+    passphrase = {"/etc/mlflow/backup/passphrase"} | of_database
     assert holders("passphrase of the backups") == passphrase
 
 
