@@ -3,6 +3,7 @@
 """Restore what mlflow_backup.py has kept: into a folder beside, or in the place of what was.
 
 Usage: python3 mlflow_restore.py --config FILE STEP, a request as JSON on standard input; the answer is JSON on standard output.
+       python3 mlflow_restore.py --config FILE begin STEP, which goes on by itself, one at a time; then `wait`, until it says that it is over.
 
 look     what there is to restore, and what is in the way; nothing is written
 beside   everything into an empty folder: plan, into
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import importlib
 import json
 import os
@@ -62,6 +64,7 @@ FOR_RECOVERY = (
     "archive_mode",
 )
 SCRATCH_PORT = 5499
+WAIT_SECONDS = 30  # shorter than a connection that says nothing is kept open
 SHUT_DOWN_SECONDS = 120
 OURS = ".mlops-mlflow"  # below a place of artifacts; neither MLflow nor an audit looks there
 ASK_DATABASES = (
@@ -595,6 +598,70 @@ def look_into(host: core.Host, request: Mapping[str, Any]) -> dict[str, Any]:
     return look(host, request)
 
 
+# ----- a step that goes on by itself
+
+
+def place_of_steps(host: core.Host) -> Path:
+    """Where a step that goes on by itself has its lock, what it was asked, and its answer."""
+    place = host.state / "restore"
+    place.mkdir(mode=0o700, exist_ok=True)
+    return place
+
+
+def taken(lock: IO[bytes]) -> bool:
+    """Take the lock, or not: whoever has it keeps it until it ends, however it does."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def begin(host: core.Host, command: Sequence[str], request: str) -> dict[str, Any]:
+    """Start a step in a session of its own: it needs nobody who waits, and a host that was cut has none that goes on."""
+    place = place_of_steps(host)
+    with (place / "lock").open("ab") as lock:
+        if not taken(lock):
+            raise core.JobError(decisions.refused("A step of another restore goes on on this host."))
+        (place / "request").write_text(request, encoding="utf-8")
+        with (
+            (place / "request").open("rb") as asked,
+            (place / "answer").open("wb") as answer,
+            (place / "complaint").open("wb") as complaint,
+        ):
+            process = subprocess.Popen(
+                command,
+                cwd="/",
+                stdin=asked,
+                stdout=answer,
+                stderr=complaint,
+                start_new_session=True,
+                pass_fds=[lock.fileno()],
+            )
+    return {"process": process.pid}
+
+
+def wait(host: core.Host) -> dict[str, Any]:
+    """Wait a while for the step: whether it is over, and what it answered."""
+    place = place_of_steps(host)
+    end = time.monotonic() + WAIT_SECONDS
+    with (place / "lock").open("ab") as lock:
+        while not taken(lock):
+            if time.monotonic() > end:
+                return {"over": False}
+            time.sleep(0.2)
+        try:
+            answer = json.loads((place / "answer").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError):
+                complaint = rules.words((place / "complaint").read_text(encoding="utf-8", errors="replace")[-1000:])
+                raise core.JobError(
+                    decisions.refused("The step was ended before it had an answer.", complaint)
+                ) from None
+            raise core.JobError(decisions.refused("No step was begun on this host.")) from None
+        return {"over": True, "answer": answer}
+
+
 STEPS: Mapping[str, Callable[[core.Host, Mapping[str, Any]], dict[str, Any]]] = {
     "look": look_into,
     "beside": into_folder,
@@ -606,24 +673,41 @@ STEPS: Mapping[str, Callable[[core.Host, Mapping[str, Any]], dict[str, Any]]] = 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do a step."""
+    """Do a step, begin one, or wait for it."""
     parser = argparse.ArgumentParser(description="Restore what mlflow_backup.py has kept.")
     parser.add_argument("--config", type=Path, required=True, help="as the role mlflow_backup writes it")
-    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("step", choices=[*STEPS, "begin", "wait"])
+    parser.add_argument("begun", nargs="?", choices=list(STEPS), help="begin: the step that goes on by itself")
     given = parser.parse_args(arguments)
+    if (given.step == "begin") != bool(given.begun):
+        parser.error("begin needs a step, and nothing else does")
     config = json.loads(given.config.read_text(encoding="utf-8"))
     config["host"] = config["host"] or socket.gethostname()
-    request = json.loads(sys.stdin.read() or "{}")
+    host = core.Host(config)
     started = time.monotonic()
     try:
-        answer = STEPS[given.step](core.Host(config), request)
+        if given.step == "wait":
+            answer = wait(host)
+        elif given.step == "begin":
+            command = [
+                sys.executable,
+                "-B",
+                str(Path(__file__).resolve()),
+                "--config",
+                str(given.config.resolve()),
+                given.begun,
+            ]
+            answer = begin(host, command, sys.stdin.read())
+        else:
+            answer = STEPS[given.step](host, json.loads(sys.stdin.read() or "{}"))
+            answer = {**answer, "seconds": round(time.monotonic() - started, 1)}
     except core.JobError as error:
         print(json.dumps({"problems": error.problems}))
         return 1
     except OSError as error:
         print(json.dumps({"problems": [decisions.refused("A step could not be done.", rules.words(str(error)))]}))
         return 1
-    print(json.dumps({**answer, "seconds": round(time.monotonic() - started, 1)}))
+    print(json.dumps(answer))
     return 0
 
 

@@ -77,10 +77,10 @@ class Lived:
         return found
 
     def step(self, step: str, config: Path | None = None, **request: Any) -> tuple[int, dict[str, Any]]:
-        """Run a step; returns the exit code and the answer."""
+        """Run a step, `begin STEP` or `wait`; returns the exit code and the answer."""
         command: list[str | Path] = [sys.executable, self.site.folder / "lib/mlflow_restore.py"]
         done = subprocess.run(
-            [*command, "--config", config or self.site.config, step],
+            [*command, "--config", config or self.site.config, *step.split()],
             input=json.dumps(request),
             capture_output=True,
             text=True,
@@ -237,6 +237,32 @@ def test_the_moment_of_the_manifest_is_restored_beside(lived: Lived) -> None:
     if os.geteuid() == 0:
         run_the_page(lived, into)
     shutil.rmtree(into)
+
+
+def test_a_step_goes_on_by_itself_and_alone(lived: Lived) -> None:
+    """Whoever began it may be gone; a second one is refused; one that was killed is said to have no answer."""
+    into = lived.site.folder / "by itself"
+    request: dict[str, Any] = {"into": str(into), "plan": lived.plan()}
+    code, begun = lived.step("begin beside", **request)
+    assert code == 0, begun
+    code, refused = lived.step("begin beside", **request)
+    assert (code, names(refused["problems"])) == (1, ["BACKUP_RESTORE"])
+    assert refused["problems"][0]["summary"] == "A step of another restore goes on on this host."
+    code, told = lived.step("wait")
+    assert (code, told["over"]) == (0, True)
+    assert told["answer"]["counts"]["runs"] == 3
+    # What it answered is not the next one's answer.
+    code, begun = lived.step("begin beside", **request)
+    assert code == 0
+    code, told = lived.step("wait")
+    assert "is no empty folder" in told["answer"]["problems"][0]["summary"]
+    shutil.rmtree(into)
+    code, begun = lived.step("begin beside", **request)
+    os.kill(begun["process"], signal.SIGKILL)
+    code, told = lived.step("wait")
+    assert code == 1
+    assert told["problems"][0]["summary"] == "The step was ended before it had an answer."
+    shutil.rmtree(into, ignore_errors=True)
 
 
 def run_the_page(lived: Lived, into: Path) -> None:
