@@ -351,15 +351,15 @@ def test_a_server_loses_its_power_while_it_deletes_for_good(
 @contextmanager
 def small(host: Any, place: str) -> Iterator[None]:
     """A folder has a small disk of its own for a while, with what is in it."""
-    was, disk = "/mnt/was", "/mnt/small"
+    disk = "/mnt/small"
     host.check_output(
-        f"mkdir -p {was} {disk} && mount --bind {place} {was} && mount -t tmpfs -o size=64m,mode=0755 tmpfs {disk}"
+        f"mkdir -p {disk} && mount -t tmpfs -o size=64m,mode=0755 tmpfs {disk} && cp -a {place}/. {disk}/"
     )
-    host.check_output(f"cp -a {place}/. {disk}/ && mount --bind {disk} {place}")
+    host.check_output(f"mount --bind {disk} {place}")
     try:
         yield
     finally:
-        host.check_output(f"cp -a {place}/. {was}/ && umount {place} {disk} {was}")
+        host.check_output(f"umount {place} && cp -a {disk}/. {place}/ && umount {disk}")
 
 
 def test_the_disk_is_full_during_a_backup(
