@@ -220,7 +220,7 @@ def test_the_host_of_the_database_loses_its_power_while_it_is_restored_in_place(
     assert tell("host of the database cut during a restore in place", later).failed > 0
     assert host.file(str(waits / "data")).exists, "nothing was being restored"
     assert backups.problems(host) == set(), "it may still be going on"
-    host.check_output("touch --date=yesterday %s", waits)
+    host.check_output("touch --date=yesterday %s", str(waits))
     assert backups.problems(host) == {"RESTORE_CUT_OFF"}
     again = playbook("restore", *over)
     assert again.returncode == 0, again.stdout[-5000:]
