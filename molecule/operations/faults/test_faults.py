@@ -185,6 +185,11 @@ def test_the_host_of_the_database_loses_its_power_while_it_is_backed_up(
     assert backups.result(host, "full")["backup"]["label"] != last["backup"]["label"]
 
 
+def starts_of_server(host: Any) -> dict[str, Any]:
+    """Since when which slot of MLflow serves."""
+    return {slot: checks.starts(host, f"mlflow-server@{slot}") for slot in checks.live_slots(host)}
+
+
 def test_the_host_of_the_database_loses_its_power_while_it_is_restored_in_place(
     hosts: Mapping[str, Any],
     given: Mapping[str, Mapping[str, Any]],
@@ -204,6 +209,7 @@ def test_the_host_of_the_database_loses_its_power_while_it_is_restored_in_place(
     assert saved.returncode == 0, saved.stdout[-3000:]
     with Writer(edge, threads=2) as later, ThreadPoolExecutor(1) as aside:
         later.wait_for(20)
+        served = {name: starts_of_server(hosts[name]) for name in SERVERS}
         restored = aside.submit(playbook, "restore", *over)
         reads = "pgrep --full --exact '/?[a-z/]*pgbackrest .* restore .*'"
         checks.wait_until(lambda: host.run(reads).rc == 0, 300, "pgBackRest restores")
@@ -217,6 +223,8 @@ def test_the_host_of_the_database_loses_its_power_while_it_is_restored_in_place(
         checks.wait_until(lambda: serves(hosts, edge), 180, "what was there serves again")
         later.wait_for(20)
     assert broken.returncode != 0
+    assert f"The connection to {DATABASE} was lost" in broken.stdout, broken.stdout[-5000:]
+    assert served == {name: starts_of_server(hosts[name]) for name in SERVERS}, "MLflow was stopped for nothing"
     assert tell("host of the database cut during a restore in place", later).failed > 0
     assert host.file(str(waits / "data")).exists, "nothing was being restored"
     assert backups.problems(host) == set(), "it may still be going on"

@@ -15,6 +15,13 @@ REGISTERED = (
         "Make `ssh` work from the controller; correct ansible_host, ansible_port, ansible_user or the key.",
     ),
     Finding(
+        "HOST_LOST",
+        CRITICAL,
+        "A host was lost on the way",
+        "It answered when the playbook began and does not any more: it was switched off, or the network is away.",
+        "Make it answer and run the playbook again; it begins anew with what had not come to its end.",
+    ),
+    Finding(
         "HOST_NOT_ROOT",
         CRITICAL,
         "Ansible is not root on the host",
