@@ -144,6 +144,31 @@ def test_a_change_of_groups_counts_from_the_next_login_on(person: Person, compan
     assert json.loads(who["answer"]["body"])["user"]["is_admin"] is False
 
 
+def test_a_group_may_what_its_team_is_listed_with(person: Person, company: Company, playbook: Any) -> None:
+    """And nobody else may it; without the team the group may nothing."""
+    found = {"ask": "ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=churn/of-a-team"}
+    leave = ({"go": f"{URL}/oidc/sign-out"}, {"confirm": "button[value=yes]"})
+    listed = [{"name": "churn", "experiments": [{"name": "churn/of-a-team"}]}]
+
+    def teams(*wanted: Mapping[str, Any]) -> str:
+        done = playbook("teams", "-e", json.dumps({"mlflow_teams": wanted}))
+        assert done.returncode == 0, done.stdout[-3000:]
+        return str(done.stdout)
+
+    assert "churn/of-a-team" in teams(*listed)
+    try:
+        with company(carol=["mlflow-users", "churn"]):
+            *_way, seen = person({"go": URL}, log_in("carol"), found)
+            assert json.loads(seen["answer"]["body"])["experiment"]["name"] == "churn/of-a-team", seen
+            *_way, seen = person(*leave, {"go": URL}, log_in("bob"), found)
+            assert seen["answer"]["status"] == 403, seen
+            teams()
+            *_way, seen = person(*leave, {"go": URL}, log_in("carol"), found)
+            assert seen["answer"]["status"] == 403, seen
+    finally:
+        teams()
+
+
 def test_who_has_left_the_company_is_out(
     person: Person, company: Company, hosts: Mapping[str, Any], site: Path
 ) -> None:
