@@ -10,15 +10,21 @@ import pytest
 
 from ansible_collections.mlops.mlflow.molecule.alternative.names import ALL
 from ansible_collections.mlops.mlflow.molecule.shared import checks
-from ansible_collections.mlops.mlflow.molecule.shared.several import given, hosts, site, slots
+from ansible_collections.mlops.mlflow.molecule.shared.several import given, hosts, site, slots, tell
 
-__all__ = ["given", "hosts", "site", "slots"]
+__all__ = ["given", "hosts", "site", "slots", "tell"]
 
 
 @pytest.fixture(scope="session")
 def names() -> tuple[str, ...]:
     """The hosts of the inventory."""
     return ALL
+
+
+@pytest.fixture(scope="session")
+def tracking() -> tuple[str, str]:
+    """Where what clients write is."""
+    return "alt-db", "tracking"
 
 
 @pytest.fixture(scope="module")

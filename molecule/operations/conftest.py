@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.mlops.mlflow.molecule.shared.several import given, hosts, site, slots
+from ansible_collections.mlops.mlflow.molecule.shared.several import given, hosts, site, slots, tell
 
-__all__ = ["given", "hosts", "site", "slots"]
+__all__ = ["given", "hosts", "site", "slots", "tell"]
 
 DATABASE = "ops-db"
 SERVERS = ("ops-a", "ops-b")
@@ -21,6 +21,12 @@ STORE = "ops-store"
 def names() -> tuple[str, ...]:
     """The hosts of the inventory."""
     return (DATABASE, *SERVERS, STORE)
+
+
+@pytest.fixture(scope="session")
+def tracking() -> tuple[str, str]:
+    """Where what clients write is."""
+    return DATABASE, "mlflow"
 
 
 @pytest.fixture(scope="session")

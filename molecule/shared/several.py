@@ -1,9 +1,10 @@
-"""Fixtures of scenarios with several hosts. The scenario's conftest imports them and says `names`, the hosts of its inventory."""
+"""Fixtures of scenarios with several hosts. The scenario's conftest imports them and says `names`, the hosts of its inventory, and `tracking`,
+the host and the name of the tracking database."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pytest
 import testinfra
 
 from ansible_collections.mlops.mlflow.molecule.shared import checks
+from ansible_collections.mlops.mlflow.molecule.shared.writer import Outcome, Writer
+
+Tell = Callable[[str, Writer], Outcome]
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +45,19 @@ def slots(hosts: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]]) -> A
 def site() -> Path:
     """The folder of what the site has beside MLflow: its authority, certificates that it issued."""
     return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "site"
+
+
+@pytest.fixture
+def tell(hosts: Mapping[str, Any], tracking: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> Tell:
+    """Prints what a writer saw, and fails if an acknowledged write is not in the database."""
+
+    def say(what: str, writer: Writer) -> Outcome:
+        name, database = tracking
+        outcome = writer.outcome
+        lost = outcome.lost(hosts[name], database)
+        with capsys.disabled():
+            print(f"\n{what}: {outcome}; acknowledged and lost: {len(lost)}")
+        assert lost == []
+        return outcome
+
+    return say

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,10 @@ import pytest
 from ansible_collections.mlops.mlflow.molecule.alternative import site_certificate
 from ansible_collections.mlops.mlflow.molecule.alternative.names import SERVERS
 from ansible_collections.mlops.mlflow.molecule.shared import checks
-from ansible_collections.mlops.mlflow.molecule.shared.writer import Outcome, Writer
+from ansible_collections.mlops.mlflow.molecule.shared.several import Tell
+from ansible_collections.mlops.mlflow.molecule.shared.writer import Writer
 
 POSTGRESQL = "postgresql@15-tracking"
-DATABASE = "tracking"
-
-
-@pytest.fixture
-def tell(hosts: Mapping[str, Any], capsys: pytest.CaptureFixture[str]) -> Callable[[str, Writer], Outcome]:
-    """Prints what a writer saw, and fails if an acknowledged write is not in the database."""
-
-    def say(what: str, writer: Writer) -> Outcome:
-        outcome = writer.outcome
-        lost = outcome.lost(hosts["alt-db"], DATABASE)
-        with capsys.disabled():
-            print(f"\n{what}: {outcome}; acknowledged and lost: {len(lost)}")
-        assert lost == []
-        return outcome
-
-    return say
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +36,7 @@ def start_of(host: Any, unit: str) -> str:
     return checks.starts(host, unit)[unit]
 
 
-def test_the_database_stops_and_comes_back(
-    hosts: Mapping[str, Any], edge: checks.Edge, slots: Any, tell: Callable[[str, Writer], Outcome]
-) -> None:
+def test_the_database_stops_and_comes_back(hosts: Mapping[str, Any], edge: checks.Edge, slots: Any, tell: Tell) -> None:
     """Clear errors meanwhile; afterwards the servers find it again without a restart."""
     units = {name: f"mlflow-server@{slots(name)[0]}" for name in SERVERS}
     before = {name: start_of(hosts[name], unit) for name, unit in units.items()}
@@ -73,9 +56,7 @@ def test_the_database_stops_and_comes_back(
     assert {name: start_of(hosts[name], unit) for name, unit in units.items()} == before, "it needed a restart"
 
 
-def test_a_server_is_killed_under_load(
-    hosts: Mapping[str, Any], edge: checks.Edge, slots: Any, tell: Callable[[str, Writer], Outcome]
-) -> None:
+def test_a_server_is_killed_under_load(hosts: Mapping[str, Any], edge: checks.Edge, slots: Any, tell: Tell) -> None:
     """What it was working on fails; everything else is served by the other one, and systemd starts it again."""
     unit = f"mlflow-server@{slots('alt-a')[0]}"
     before = start_of(hosts["alt-a"], unit)
@@ -97,7 +78,7 @@ def test_a_server_host_loses_its_power(
     given: Mapping[str, Mapping[str, Any]],
     edge: checks.Edge,
     slots: Any,
-    tell: Callable[[str, Writer], Outcome],
+    tell: Tell,
 ) -> None:
     """The other one serves alone until it is back."""
     unit = f"mlflow-server@{slots('alt-b')[0]}"
@@ -144,7 +125,7 @@ def test_a_certificate_that_ends_soon_and_a_setting_change_in_passing(
     edge: checks.Edge,
     site: Path,
     playbook: Any,
-    tell: Callable[[str, Writer], Outcome],
+    tell: Tell,
 ) -> None:
     """Verify says how few days are left; `site` with the next certificate, and one server after the other, costs no request."""
     with brought(site, days=5):
@@ -175,7 +156,7 @@ def test_a_certificate_that_ends_soon_and_a_setting_change_in_passing(
 def test_the_disk_of_uploads_is_full(
     hosts: Mapping[str, Any],
     edge: checks.Edge,
-    tell: Callable[[str, Writer], Outcome],
+    tell: Tell,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Runs are logged as before; an upload through that server is refused, one through the other is stored."""
@@ -198,9 +179,7 @@ def test_the_disk_of_uploads_is_full(
     assert set(afterwards) == {200}
 
 
-def test_the_disk_of_the_database_is_full(
-    hosts: Mapping[str, Any], edge: checks.Edge, tell: Callable[[str, Writer], Outcome]
-) -> None:
+def test_the_disk_of_the_database_is_full(hosts: Mapping[str, Any], edge: checks.Edge, tell: Tell) -> None:
     """Writes are refused, none that was acknowledged is lost, and it goes on by itself when there is room."""
     with Writer(edge) as writer:
         writer.wait_for(40)

@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.mlops.mlflow.molecule.operations import backups
 from ansible_collections.mlops.mlflow.molecule.operations.conftest import DATABASE, SERVERS, STORE, in_a_hurry
 from ansible_collections.mlops.mlflow.molecule.shared import checks
-from ansible_collections.mlops.mlflow.molecule.shared.writer import Outcome, Writer
+from ansible_collections.mlops.mlflow.molecule.shared.several import Tell
+from ansible_collections.mlops.mlflow.molecule.shared.writer import Writer
 
 SCENARIO = Path(__file__).parents[1]
 STORE_PORT = 18443
@@ -24,21 +25,6 @@ SEGMENT_MB = 16
 JOB_SECONDS = 600
 POSTGRESQL = "postgresql@17-main"
 LOCK = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = x'6D6C6F70'::bigint"
-
-
-@pytest.fixture
-def tell(hosts: Mapping[str, Any], capsys: pytest.CaptureFixture[str]) -> Callable[[str, Writer], Outcome]:
-    """Prints what a writer saw, and fails if an acknowledged write is not in the database."""
-
-    def say(what: str, writer: Writer) -> Outcome:
-        outcome = writer.outcome
-        lost = outcome.lost(hosts[DATABASE], "mlflow")
-        with capsys.disabled():
-            print(f"\n{what}: {outcome}; acknowledged and lost: {len(lost)}")
-        assert lost == []
-        return outcome
-
-    return say
 
 
 @pytest.fixture
@@ -96,7 +82,7 @@ def test_the_repository_is_away_until_wal_is_thrown_away(
     given: Mapping[str, Mapping[str, Any]],
     edge: checks.Edge,
     playbook: Any,
-    tell: Callable[[str, Writer], Outcome],
+    tell: Tell,
     note: Callable[[str], None],
 ) -> None:
     """First somebody is told, then WAL is thrown away before the disk fills; archiving resumes by itself, and the next backup closes the gap."""
@@ -159,7 +145,7 @@ def test_the_host_of_the_database_loses_its_power_while_it_is_backed_up(
     given: Mapping[str, Mapping[str, Any]],
     edge: checks.Edge,
     playbook: Any,
-    tell: Callable[[str, Writer], Outcome],
+    tell: Tell,
 ) -> None:
     """With clients writing. Whatever was acknowledged is there, and the next backup does not stumble over what is left of this one."""
     host, unit = hosts[DATABASE], "mlflow-backup-full.service"
@@ -195,7 +181,7 @@ def test_the_host_of_the_database_loses_its_power_while_it_is_restored_in_place(
     given: Mapping[str, Mapping[str, Any]],
     edge: checks.Edge,
     playbook: Any,
-    tell: Callable[[str, Writer], Outcome],
+    tell: Tell,
     note: Callable[[str], None],
 ) -> None:
     """What was there serves when the host boots, with everything that was written. The next restore begins anew and ends."""
@@ -276,7 +262,7 @@ def test_a_server_loses_its_power_while_it_deletes_for_good(
     playbook: Any,
     site: Path,
     site_secret: Callable[[str], str],
-    tell: Callable[[str, Writer], Outcome],
+    tell: Tell,
     note: Callable[[str], None],
 ) -> None:
     """Objects are gone and rows are not. The lock does not outlive the host that held it for long, and the next run ends the work."""
@@ -371,7 +357,7 @@ def small(host: Any, place: str) -> Iterator[None]:
 
 
 def test_the_disk_is_full_during_a_backup(
-    hosts: Mapping[str, Any], edge: checks.Edge, playbook: Any, tell: Callable[[str, Writer], Outcome]
+    hosts: Mapping[str, Any], edge: checks.Edge, playbook: Any, tell: Tell
 ) -> None:
     """The job says so and leaves what it had; with room the next one is well."""
     host, place = hosts[DATABASE], "/var/lib/mlflow-backup"
