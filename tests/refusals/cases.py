@@ -768,6 +768,20 @@ TEAMS = (
         playbook="mlflow_access",
     ),
     Case(
+        "teams-behind-single-sign-on",
+        "[ACCESS_CLOSED] {name}: mlflow_oidc_password_accounts=nightly. admin is not among them. Add it to mlflow_oidc_password_accounts, or set"
+        " mlflow_access_token to a token of an administrator. Nothing was changed.",
+        {
+            "mlflow_teams": [],
+            "mlflow_auth": "oidc",
+            "mlflow_oidc_issuer": "https://login.example.com",
+            "mlflow_oidc_client_id": "mlflow",
+            "mlflow_oidc_user_groups": ["mlflow-users"],
+            "mlflow_oidc_password_accounts": ["nightly"],
+        },
+        playbook="mlflow_access/refuse",
+    ),
+    Case(
         "teams-without-logins",
         "[ACCESS_NO_LOGINS] {name}: mlflow_auth=none. Set mlflow_auth to basic and run the playbook mlops.mlflow.site. Nothing was changed.",
         {

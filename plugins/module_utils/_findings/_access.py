@@ -44,6 +44,13 @@ REGISTERED = (
         "Give a password of at least 12 characters of ASCII, from the vault.",
     ),
     Finding(
+        "ACCESS_CLOSED",
+        CRITICAL,
+        "Nobody can ask MLflow about users and teams",
+        "With single sign-on a password opens the path for accounts only, and the login of the list is none of them.",
+        "Add it to mlflow_oidc_password_accounts, or set mlflow_access_token to a token of an administrator.",
+    ),
+    Finding(
         "ACCESS_NO_LOGINS",
         CRITICAL,
         "MLflow has no users and roles",
