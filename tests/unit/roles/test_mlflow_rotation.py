@@ -286,7 +286,7 @@ def ended_well(site: Site, *identities: str) -> None:
     assert site.uploads > 10
 
 
-@pytest.mark.parametrize("kind", ["moto", "seaweedfs"])
+@pytest.mark.parametrize("kind", [pytest.param("moto", marks=pytest.mark.long), "seaweedfs"])
 def test_everything_is_replaced_while_a_client_uploads(kind: str, tmp_path: Path, seaweed: Store) -> None:
     with running_store() if kind == "moto" else contextmanager(lambda: iter([seaweed]))() as store:
         site = Site(tmp_path, store)
@@ -450,6 +450,7 @@ def test_a_server_that_kept_the_old_key_ends_nothing(tmp_path: Path, seaweed: St
     assert site.keys() == {first: True, new: True}
 
 
+@pytest.mark.long
 def test_a_job_that_began_with_the_old_key_ends_with_it(tmp_path: Path, seaweed: Store) -> None:
     site = Site(tmp_path, seaweed, servers=("app1",), user="began")
     site.start()

@@ -147,6 +147,7 @@ def test_a_file_goes_through_the_server_into_google_cloud_storage_and_comes_back
         assert checksums(store.objects("acme")) == stored
 
 
+@pytest.mark.long
 def test_a_file_goes_through_the_server_into_azure_blob_and_comes_back_equal(tmp_path: Path) -> None:
     with emulators.running_azurite() as store:
         store.container("acme")
