@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from ansible_collections.mlops.mlflow.molecule.shared.several import given, hosts, site, slots, tell
@@ -33,6 +34,29 @@ def tracking() -> tuple[str, str]:
 def site_secret(site: Path) -> Callable[[str], str]:
     """A secret of the site: a lookup in the inventory, which testinfra does not evaluate."""
     return lambda name: (site / name).read_text(encoding="utf-8").strip()
+
+
+@pytest.fixture(scope="session")
+def s3(given: Mapping[str, Mapping[str, Any]], site: Path, site_secret: Callable[[str], str]) -> Callable[[str], Any]:
+    """A client of the site's S3 server, as one of its identities."""
+
+    def login(name: str) -> Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=given[DATABASE]["mlflow_artifact_store_endpoint_url"],
+            region_name="eu-central-1",
+            verify=str(site / "ca.pem"),
+            aws_access_key_id=name,
+            aws_secret_access_key=site_secret(name),
+        )
+
+    return login
+
+
+@pytest.fixture(scope="session")
+def store(s3: Callable[[str], Any]) -> Any:
+    """The site's S3 server, as its administrator sees it."""
+    return s3("administrator")
 
 
 def in_a_hurry(host: Any) -> None:

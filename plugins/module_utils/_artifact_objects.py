@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Protocol
 from ansible_collections.mlops.mlflow.plugins.module_utils import _s3_access
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_locations import OURS
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUri
+from ansible_collections.mlops.mlflow.plugins.module_utils._s3_versions import Entry
 
 # S3 takes 10,000 parts of an object.
 _PART_BYTES = 16 * 1024**2
@@ -307,6 +308,53 @@ class Bucket:
         """A bucket does not say."""
         return None
 
+    def versioning(self) -> str:
+        """`Enabled`, `Suspended`, or empty if it has never kept versions."""
+        with self._in_words("look"):
+            return str(self._client.get_bucket_versioning(Bucket=self._bucket).get("Status") or "")
+
+    def histories(self, after: str) -> Iterator[tuple[dict[str, list[Entry]], str]]:
+        """Pages of keys with all their versions and markers, those of deleted objects as well.
+
+        Args:
+            after: begin behind this key, which a page named; empty for the first. Only the store knows the order.
+
+        Yields:
+            Versions and markers by key, and the key behind which the next page begins; empty if there is none.
+        """
+        more = after
+        with self._in_words("list versions"):
+            while True:
+                found, last = self._versions(self._prefix, self._prefix + more if more else "")
+                if last:
+                    # A page ends somewhere in the versions of its last key.
+                    found[last] = self._versions_of(last)
+                more = last.removeprefix(self._prefix)
+                yield {full.removeprefix(self._prefix): entries for full, entries in found.items()}, more
+                if not last:
+                    return
+
+    def _versions_of(self, full: str) -> list[Entry]:
+        entries: list[Entry] = []
+        marker: dict[str, str] = {}
+        while True:
+            page = self._client.list_object_versions(Bucket=self._bucket, Prefix=full, **marker)
+            entries += _entries(page).get(full, [])
+            # Behind the key come those that begin like it.
+            if not page["IsTruncated"] or page["NextKeyMarker"] != full:
+                return entries
+            marker = {"KeyMarker": full, "VersionIdMarker": page["NextVersionIdMarker"]}
+
+    def _versions(self, prefix: str, after: str) -> tuple[dict[str, list[Entry]], str]:
+        marker = {"KeyMarker": after} if after else {}
+        page = self._client.list_object_versions(Bucket=self._bucket, Prefix=prefix, **marker)
+        return _entries(page), str(page["NextKeyMarker"]) if page["IsTruncated"] else ""
+
+    def remove_version(self, key: str, version: str) -> None:
+        """Remove one version, or the marker that has this id."""
+        with self._in_words("delete a marker"):
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key, VersionId=version)
+
     @contextlib.contextmanager
     def _in_words(self, what: str) -> Iterator[None]:
         try:
@@ -317,6 +365,16 @@ class Bucket:
             raise StoreError(
                 f"s3://{self._bucket}/{self._prefix} {what}: {type(error).__name__}: {words(error)}"
             ) from error
+
+
+def _entries(page: Mapping[str, Any]) -> dict[str, list[Entry]]:
+    """The versions and markers of a page, by key."""
+    found: dict[str, list[Entry]] = {}
+    for kind in ("Versions", "DeleteMarkers"):
+        for one in page.get(kind) or []:
+            entry = Entry(one["VersionId"], kind == "DeleteMarkers", one["LastModified"].timestamp(), one["IsLatest"])
+            found.setdefault(str(one["Key"]), []).append(entry)
+    return found
 
 
 def open_place(place: ArtifactUri, access: Mapping[str, str]) -> Directory | Bucket:

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from ansible_collections.mlops.mlflow.molecule.operations import backups
@@ -260,20 +259,11 @@ def test_a_server_loses_its_power_while_it_deletes_for_good(
     edge: checks.Edge,
     client: Any,
     playbook: Any,
-    site: Path,
-    site_secret: Callable[[str], str],
+    store: Any,
     tell: Tell,
     note: Callable[[str], None],
 ) -> None:
     """Objects are gone and rows are not. The lock does not outlive the host that held it for long, and the next run ends the work."""
-    store = boto3.client(
-        "s3",
-        endpoint_url=given[DATABASE]["mlflow_artifact_store_endpoint_url"],
-        region_name="eu-central-1",
-        verify=str(site / "ca.pem"),
-        aws_access_key_id="administrator",
-        aws_secret_access_key=site_secret("administrator"),
-    )
     first, second, database, unit = (
         hosts[SERVERS[0]],
         hosts[SERVERS[1]],

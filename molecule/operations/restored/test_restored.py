@@ -14,7 +14,8 @@ from ansible_collections.mlops.mlflow.molecule.shared import checks
 from ansible_collections.mlops.mlflow.molecule.shared.writer import Writer
 
 HOSTS = (DATABASE, *SERVERS)
-ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/before/kept.bin"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+KEPT, DELETED = "before/kept.bin", "before/deleted.bin"
 
 
 def test_a_living_installation_is_not_overwritten(playbook: Any, hosts: Mapping[str, Any]) -> None:
@@ -30,14 +31,18 @@ def test_everything_comes_back_on_new_hosts(
     given: Mapping[str, Mapping[str, Any]],
     edge: checks.Edge,
     playbook: Any,
+    store: Any,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     content = os.urandom(35_000).hex()
-    assert edge.ask("PUT", ARTIFACT, login=True, body=content).status == 200
+    for name in (KEPT, DELETED):
+        assert edge.ask("PUT", f"{ARTIFACTS}/{name}", login=True, body=content).status == 200
     with Writer(edge, threads=2) as writer:
         writer.wait_for(60)
     saved = playbook("backup")
     assert saved.returncode == 0, saved.stdout[-3000:]
+    store.delete_object(Bucket="mlflow-artifacts", Key=f"team/artifacts/{DELETED}")
+    assert edge.ask("GET", f"{ARTIFACTS}/{DELETED}", login=True).status != 200, "it is still there"
 
     for name in HOSTS:
         checks.hosts_tool("down", name)
@@ -51,10 +56,12 @@ def test_everything_comes_back_on_new_hosts(
     done = playbook("restore", "-e", "mlflow_restore_kind=in_place")
     assert done.returncode == 0, done.stdout[-5000:]
     with capsys.disabled():
-        print("\n" + next(line.strip() for line in done.stdout.splitlines() if "is as it was at" in line))
+        for words in ("were deleted since", "is as it was at"):
+            print("\n" + next(line.strip() for line in done.stdout.splitlines() if words in line))
     assert writer.outcome.lost(hosts[DATABASE], "mlflow") == []
-    found = edge.ask("GET", ARTIFACT, login=True)
-    assert (found.status, found.body.decode()) == (200, content)
+    for name in (KEPT, DELETED):
+        found = edge.ask("GET", f"{ARTIFACTS}/{name}", login=True)
+        assert (found.status, found.body.decode()) == (200, content), name
     assert backups.problems(hosts[DATABASE]) == set()
     again = playbook("verify")
     assert again.returncode == 0, again.stdout[-3000:]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -56,18 +55,9 @@ def test_wal_goes_to_the_bucket_since_site_ran(hosts: Mapping[str, Any]) -> None
     checks.wait_until(lambda: backups.waiting(host) == 0, 60, "nothing waits for the archive")
 
 
-def test_the_key_of_the_backups_opens_their_bucket_and_no_other(
-    given: Mapping[str, Mapping[str, Any]], site: Path, site_secret: Callable[[str], str]
-) -> None:
+def test_the_key_of_the_backups_opens_their_bucket_and_no_other(s3: Callable[[str], Any]) -> None:
     """What is deleted with it is no artifact."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=given[DATABASE]["mlflow_backup_s3_endpoint_url"],
-        region_name="eu-central-1",
-        verify=str(site / "ca.pem"),
-        aws_access_key_id="backups",
-        aws_secret_access_key=site_secret("backups"),
-    )
+    client = s3("backups")
     assert client.list_objects_v2(Bucket="mlflow-backups", Prefix="operations/database/archive/")["KeyCount"] > 0
     with pytest.raises(ClientError) as caught:
         client.list_objects_v2(Bucket="mlflow-artifacts", Prefix="team/artifacts/")

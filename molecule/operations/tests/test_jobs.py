@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from ansible_collections.mlops.mlflow.molecule.operations.conftest import DATABASE, SERVERS
@@ -81,19 +80,6 @@ def objects(store: Any, key: str) -> list[str]:
     """Keys of the bucket of artifacts below a key."""
     pages = store.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{PREFIX}/{key}")
     return [one["Key"] for page in pages for one in page.get("Contents", [])]
-
-
-@pytest.fixture(scope="module")
-def store(given: Mapping[str, Mapping[str, Any]], site: Path, site_secret: Callable[[str], str]) -> Any:
-    """The site's S3 server, as its administrator sees it."""
-    return boto3.client(
-        "s3",
-        endpoint_url=given[SERVERS[0]]["mlflow_artifact_store_endpoint_url"],
-        region_name="eu-central-1",
-        verify=str(site / "ca.pem"),
-        aws_access_key_id="administrator",
-        aws_secret_access_key=site_secret("administrator"),
-    )
 
 
 def aged(host: Any, table: str, column: str, where: str) -> None:

@@ -203,6 +203,14 @@ REGISTERED = (
         " in another copy or version of the store.",
     ),
     Finding(
+        "RESTORE_VERSIONS",
+        CRITICAL,
+        "What was deleted from the bucket of artifacts since the moment cannot be brought back",
+        "The identity may not list versions or remove markers of deletions (s3:ListBucketVersions, s3:DeleteObjectVersion), or the store does not answer.",
+        "Give the keys of the bucket's administrator (mlflow_restore_s3_admin_access_key_id) and run the playbook again, or go without"
+        " (mlflow_restore_deleted=false): the audit at the end names what is lost. Nothing has stopped, and what came back stays.",
+    ),
+    Finding(
         "BACKUP_DRILL_FAILED",
         CRITICAL,
         "What was restored in a drill is not what it should be",
