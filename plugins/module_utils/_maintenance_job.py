@@ -27,6 +27,8 @@ LAST, RUNNING = "last.json", "running.json"
 # The first half of the advisory lock's key, so that it is nobody else's; the second half is the job's.
 _LOCKS = 0x6D6C6F70
 _PROGRESS_SECONDS = 1.0
+# What systemd says of a run that it, the kernel or somebody else ended (systemd.exec(5), $SERVICE_RESULT).
+_KILLED = frozenset({"timeout", "signal", "core-dump", "watchdog", "oom-kill", "resources"})
 
 
 class JobError(Exception):
@@ -187,14 +189,22 @@ def refused(name: str, host: str, notes: Notes, sentence: str) -> int:
 
 
 def cut_off(name: str, host: str, notes: Notes, why: str) -> bool:
-    """Note for a run that could not do so itself how it ended; false if it did. systemd calls this after every run."""
+    """Note for a run that could not do so itself how it ended; false if it did. systemd calls this after every run.
+
+    Args:
+        name: the job.
+        host: its host.
+        notes: where it is noted.
+        why: systemd's SERVICE_RESULT.
+    """
     running = notes.read(RUNNING)
-    if not running:
+    # Also one that was killed before it had said that it began.
+    if not running and why not in _KILLED:
         return False
     meant = {"timeout": "it took longer than its timeout", "oom-kill": "it was killed for want of memory"}
     at = f", while: {running['text']}" if running.get("text") else ""
     sentence = f"It did not end by itself: {meant.get(why, why or 'killed')}{at}."
-    notes.end(_told(name, host, float(running.get("started") or 0), "failed", Result(sentence)))
+    notes.end(_told(name, host, float(running.get("started") or time.time()), "failed", Result(sentence)))
     return True
 
 

@@ -139,7 +139,19 @@ def test_what_systemd_ended_is_noted(tmp_path: Path, why: str, said: str) -> Non
     assert (last["outcome"], last["last_success"]) == ("failed", success)
     assert said in last["sentence"]
     assert "while: Deleting" in last["sentence"]
-    assert not cut_off("gc", "app1", notes, why), "only once"
+    assert not cut_off("gc", "app1", notes, "success"), "it ended by itself"
+    assert not cut_off("gc", "app1", notes, "exit-code"), "it said so itself"
+
+
+def test_what_was_ended_before_it_could_say_anything_is_noted(tmp_path: Path) -> None:
+    notes = Notes(tmp_path)
+    run("gc", good, unlocked, {}, notes)
+    before = notes.read("last.json")
+    assert cut_off("gc", "app1", notes, "timeout")
+    last = notes.read("last.json")
+    assert (last["outcome"], last["last_success"]) == ("failed", before["last_success"])
+    assert last["sentence"] == "It did not end by itself: it took longer than its timeout."
+    assert last["started"] >= before["ended"]
 
 
 @pytest.mark.parametrize(
