@@ -22,7 +22,6 @@ from typing import Any, BinaryIO, Protocol
 from ansible_collections.mlops.mlflow.plugins.module_utils import _s3_access
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_locations import OURS
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_uri import ArtifactUri
-from ansible_collections.mlops.mlflow.plugins.module_utils._s3_versions import Entry
 
 # S3 takes 10,000 parts of an object.
 _PART_BYTES = 16 * 1024**2
@@ -50,6 +49,16 @@ class Thing:
     token: str  # changes when the object does
     modified: float
     odd: str = ""  # what it is, if it is no plain file
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A version of an object, or a marker of its deletion."""
+
+    version: str
+    marker: bool
+    modified: float  # seconds; stores tell whole ones
+    latest: bool
 
 
 class Reader(Protocol):

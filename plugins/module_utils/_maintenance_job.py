@@ -168,6 +168,7 @@ def _told(
     return {
         "job": name,
         "host": host,
+        "invocation": os.environ.get("INVOCATION_ID", ""),
         "started": started,
         "started_at": stamp(started),
         "ended": ended,
@@ -198,8 +199,10 @@ def cut_off(name: str, host: str, notes: Notes, why: str) -> bool:
         why: systemd's SERVICE_RESULT.
     """
     running = notes.read(RUNNING)
+    # systemd gives each run of a unit an id, and the same one to whoever notes its end.
+    noted = os.environ.get("INVOCATION_ID", "") in ("", notes.read(LAST).get("invocation"))
     # Also one that was killed before it had said that it began.
-    if not running and why not in _KILLED:
+    if not running and (noted or why not in _KILLED):
         return False
     meant = {"timeout": "it took longer than its timeout", "oom-kill": "it was killed for want of memory"}
     at = f", while: {running['text']}" if running.get("text") else ""

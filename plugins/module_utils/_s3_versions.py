@@ -9,21 +9,12 @@ newest version again. (Amazon S3 User Guide, "Working with delete markers" and "
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_objects import Entry
 
 # The id of what was written while the bucket kept no versions. It names whatever is there at the time, so it is never removed by it: a
 # marker that was replaced by an object meanwhile would be that object.
 UNVERSIONED = "null"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A version of an object, or a marker of its deletion."""
-
-    version: str
-    marker: bool
-    modified: float  # seconds; stores tell whole ones
-    latest: bool
 
 
 def markers_since(entries: Sequence[Entry], moment: float, tolerance: float) -> list[str]:

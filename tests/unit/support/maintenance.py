@@ -68,12 +68,13 @@ class Ran:
         return [one["id"] for one in self.result["findings"]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Host:
     """A host with a folder for everything that its units have."""
 
     folder: Path
     python: str = sys.executable
+    runs: int = 0
 
     @property
     def state(self) -> Path:
@@ -92,6 +93,7 @@ class Host:
         **more: str,
     ) -> subprocess.Popen[str]:
         """Begin; `server` is the text of server.env."""
+        self.runs += what == "run"
         credentials = self.folder / "credentials"
         credentials.mkdir(parents=True, exist_ok=True)
         if request is not None:
@@ -106,6 +108,7 @@ class Host:
                 "CREDENTIALS_DIRECTORY": str(credentials),
                 "STATE_DIRECTORY": str(self.state),
                 "HOME": str(self.folder),
+                "INVOCATION_ID": f"{self.runs}",
                 **more,
             },
             stdout=subprocess.PIPE,

@@ -143,10 +143,13 @@ def test_what_systemd_ended_is_noted(tmp_path: Path, why: str, said: str) -> Non
     assert not cut_off("gc", "app1", notes, "exit-code"), "it said so itself"
 
 
-def test_what_was_ended_before_it_could_say_anything_is_noted(tmp_path: Path) -> None:
+def test_what_was_ended_before_it_could_say_anything_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notes = Notes(tmp_path)
+    monkeypatch.setenv("INVOCATION_ID", "1")
     run("gc", good, unlocked, {}, notes)
     before = notes.read("last.json")
+    assert not cut_off("gc", "app1", notes, "timeout"), "it had said how it ended"
+    monkeypatch.setenv("INVOCATION_ID", "2")
     assert cut_off("gc", "app1", notes, "timeout")
     last = notes.read("last.json")
     assert (last["outcome"], last["last_success"]) == ("failed", before["last_success"])

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.mlops.mlflow.plugins.module_utils._s3_versions import Entry, markers_since
+from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_objects import Entry
+from ansible_collections.mlops.mlflow.plugins.module_utils._s3_versions import markers_since
 
 MOMENT = 1000.5
 TOLERANCE = 30.0
