@@ -216,14 +216,24 @@ def judge_archiver(seen: Mapping[str, Any], now: float, limits: Mapping[str, Any
                 "no failure was counted",
             )
         )
+    limit, free = limits["wal_limit_mb"], seen["free_bytes"] // MEGABYTE
+    if limit - waiting > free:
+        found.append(
+            problem(
+                "BACKUP_WAL_ROOM",
+                f"Up to {limit} MB of WAL may wait for the archive, and the disk of pg_wal has {free} MB free: it would be full before"
+                " anything is thrown away.",
+                f"{waiting} MB wait",
+            )
+        )
     if waiting >= limits["wal_warning_mb"]:
         # Whoever dropped what waits has lost the way to later moments, and has kept the disk from filling.
-        what_then = f" From {limits['wal_limit_mb']} MB on it is thrown away." if limits["wal_limit_mb"] else ""
+        what_then = f" From {limit} MB on it is thrown away." if limit else ""
         found.append(
             problem(
                 "BACKUP_WAL_PILES",
                 f"{told}, {limits['wal_warning_mb']} MB are allowed.{what_then}",
-                f"pg_wal holds {seen['wal_bytes'] // MEGABYTE} MB, its file system has {seen['free_bytes'] // MEGABYTE} MB free",
+                f"pg_wal holds {seen['wal_bytes'] // MEGABYTE} MB, its file system has {free} MB free",
             )
         )
     return found

@@ -382,7 +382,8 @@ def told(host: str, jobs: Iterable[Mapping[str, Any]], now: float) -> list[dict[
     for job in jobs:
         name, last = job["name"], job.get("last") or {}
         ended = float(last.get("ended") or 0)
-        if not job["enabled"] and not last:
+        # Of a job that was switched off counts what somebody ran since.
+        if not job["enabled"] and ended <= float(job.get("since") or 0):
             continue
         if job.get("started", 0) > ended and not job.get("active"):
             summary = (

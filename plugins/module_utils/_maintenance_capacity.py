@@ -13,14 +13,13 @@ import shutil
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_audit import size
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import report
 from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance import stamp
 from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_database import Database
-from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_job import JobError, Result, Say
+from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_job import JobError, Result, Say, measurable
 
 ROWS, TABLE, DATABASE, CONNECTIONS, DISK, OBJECTS, STORE = (
     "rows",
@@ -161,9 +160,12 @@ def disks(host: str, paths: Iterable[str]) -> list[Sample]:
     found: dict[int, Sample] = {}
     for path in paths:
         try:
-            device, usage = Path(path).stat().st_dev, shutil.disk_usage(path)
+            place = measurable(path)
+            if place is None:
+                continue  # not on this host
+            device, usage = place.stat().st_dev, shutil.disk_usage(place)
         except OSError:
-            continue  # not on this host
+            continue  # the job expiry says so
         found.setdefault(device, Sample(DISK, f"{host}:{path}", usage.used, usage.used + usage.free))
     return list(found.values())
 

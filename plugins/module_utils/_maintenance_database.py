@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_audit import size
@@ -24,6 +25,8 @@ from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_job impo
 # Sooner than autovacuum's own defaults (a fifth), and not for what a few rows more or less make.
 _DEAD_SHARE, _DEAD_LEAST = 0.1, 1000
 _CHANGED_SHARE = 0.1
+# The new index beside the old one, and the same in the WAL.
+_ROOM = 2
 # What PostgreSQL fills a new page of a B-tree with, and what REINDEX CONCURRENTLY leaves behind when it is interrupted.
 _FULL = 90.0
 LEFT_BEHIND = re.compile(r"_cc(?:new|old)\d*$")
@@ -167,6 +170,17 @@ class Database:
         finally:
             cursor.execute("ROLLBACK")
 
+    def room(self, cursor: Any) -> int | None:
+        """How many bytes the disk of the cluster has free; None if it is another host's, or this login may not know where it is."""
+        if not self._parameters.get("host", "").startswith("/"):
+            return None
+        cursor.execute("SELECT setting FROM pg_settings WHERE name = 'data_directory'")
+        row = cursor.fetchone()
+        try:
+            return shutil.disk_usage(row[0]).free if row else None
+        except OSError:
+            return None
+
     def density(self, cursor: Any, index: Index) -> float | None:
         """How full the leaves of an index are, in percent, read to its end."""
         return self._measured(cursor, "SELECT avg_leaf_density FROM {}.pgstatindex(%s::oid::regclass)", index.oid)
@@ -198,6 +212,7 @@ class Done:
     postponed: dict[str, str]
     bloated: dict[str, int]
     unmeasured: bool = False
+    cramped: dict[str, str] = field(default_factory=dict)  # indexes whose building anew would fill the disk
 
 
 def keep_lean(database: Database, settings: Mapping[str, Any], say: Say, *, dry_run: bool) -> Done:
@@ -241,6 +256,10 @@ def _reindex(database: Database, cursor: Any, index: Index, limit: int, done: Do
     told = {"index": index.name, "bloat_percent": bloat, "bytes": index.bytes}
     if dry_run:
         done.reindexed.append(told)
+        return
+    needed = _ROOM * index.bytes * (100 - bloat) // 100
+    if (free := database.room(cursor)) is not None and free < needed:
+        done.cramped[index.name] = f"{size(needed)} with its WAL, and the disk has {size(free)} free"
         return
     say(f"{database.name}: building {index.name} anew, {bloat} % of it are air")
     if _tried(cursor, f"REINDEX INDEX CONCURRENTLY {index.name}", index.name, done):
@@ -314,15 +333,27 @@ def _short(done: Done) -> dict[str, Any]:
 
 def judge(done: list[Done], host: str) -> list[dict[str, str]]:
     """Return the findings."""
+    findings = []
+    cramped = {f"{one.database} {name}": said for one in done for name, said in one.cramped.items()}
+    if cramped:
+        findings.append(
+            report(
+                "MAINTENANCE_INDEX_ROOM",
+                host=host,
+                summary=f"{len(cramped)} indexes are not built anew, because that would fill the disk.",
+                evidence="; ".join(f"{name}: {said}" for name, said in list(cramped.items())[:5]),
+            )
+        )
     bloated = {f"{one.database} {name}": air for one in done for name, air in one.bloated.items()}
     if not bloated:
-        return []
+        return findings
     worst = sorted(bloated.items(), key=lambda item: -item[1])
     return [
+        *findings,
         report(
             "MAINTENANCE_TABLE_BLOAT",
             host=host,
             summary=f"{len(bloated)} tables hold more air than mlflow_maintenance_database.table_bloat_percent allows.",
             evidence="; ".join(f"{name}: {air} %" for name, air in worst[:5]),
-        )
+        ),
     ]

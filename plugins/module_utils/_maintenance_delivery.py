@@ -194,6 +194,10 @@ class DeliveryError(Exception):
     """It did not arrive; the message says why, without secrets."""
 
 
+class PartlyDelivered(DeliveryError):
+    """It arrived, but not at everybody."""
+
+
 def _context(ca_file: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file or None)
@@ -232,7 +236,7 @@ def send_mail(mail: Mapping[str, Any], subject: str, text: str) -> None:
     except (OSError, smtplib.SMTPException) as error:
         raise DeliveryError(f"{place[0]}:{place[1]}: {type(error).__name__}: {words(error)}") from None
     if refused:
-        raise DeliveryError(f"{place[0]}:{place[1]} takes no mail for {', '.join(sorted(refused))}")
+        raise PartlyDelivered(f"{place[0]}:{place[1]} takes no mail for {', '.join(sorted(refused))}")
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -361,13 +365,17 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
             done[channel] = send(news, after, ended, before is None)
             memory.keep(channel, target, after)
         except DeliveryError as error:
-            done[channel] = "failed"
+            done[channel], what_now = "failed", "the next run tries again"
+            if isinstance(error, PartlyDelivered):
+                # Whoever was told is not told the same in each run.
+                memory.keep(channel, target, after)
+                done[channel], what_now = "not to everybody", "the others were told"
             findings.append(
                 report(
                     "JOB_DELIVERY",
                     host=host,
                     summary=f"What is wrong on this host could not be told by {channel}: {error}.",
-                    evidence=f"{news.counts()}; the next run tries again",
+                    evidence=f"{news.counts()}; {what_now}",
                 )
             )
     said = ", ".join(f"{channel}: {what}" for channel, what in done.items())

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import re
 import shutil
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +15,13 @@ from typing import Any
 
 from ansible_collections.mlops.mlflow.plugins.module_utils import _maintenance_backups as backups
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_audit import size
+from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_objects import words
 from ansible_collections.mlops.mlflow.plugins.module_utils._findings import report
-from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_job import JobError, Result, Say
+from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_job import JobError, Result, Say, measurable
 from ansible_collections.mlops.mlflow.plugins.module_utils._rotation import credential_ages
 
 _SECONDS = 20
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 async def _talk(command: Sequence[str], told: str) -> str | None:
@@ -48,16 +51,24 @@ def ends(pem: str) -> float | None:
     return float(ssl.cert_time_to_seconds(said.removeprefix("notAfter="))) if said else None
 
 
-def certificates(folder: Path) -> dict[str, float | None]:
-    """The certificates of a folder and when each ends."""
-    found = {}
-    for path in sorted(folder.glob("*.pem")):
+def first_end(text: str) -> float | None:
+    """When the first of the certificates of a file ends: a chain, or several authorities. Nothing if one of them is none."""
+    each = [ends(pem) for pem in _CERTIFICATE.findall(text)]
+    return None if not each or None in each else min(end for end in each if end is not None)
+
+
+def certificates(folder: Path, others: Iterable[str] = ()) -> dict[str, float | None]:
+    """The certificates of a folder, and others by their paths, and when each ends."""
+    found: dict[str, float | None] = {}
+    named = [(path.stem, path) for path in sorted(folder.glob("*.pem"))]
+    named += [(path, Path(path)) for path in others if Path(path).parent != folder]
+    for name, path in named:
         try:
-            found[path.stem] = ends(path.read_text(encoding="ascii"))
+            found[name] = first_end(path.read_text(encoding="ascii"))
         except PermissionError:
             continue  # what this user may not read is no certificate of the installation
         except (OSError, ValueError):
-            found[path.stem] = None
+            found[name] = None
     return found
 
 
@@ -83,8 +94,16 @@ def judge_disks(host: str, paths: Iterable[str], percent: int) -> tuple[dict[str
     findings = []
     for path in paths:
         try:
-            usage = shutil.disk_usage(path)
-        except OSError:
+            place = measurable(path)
+            usage = shutil.disk_usage(place) if place else None
+        except OSError as error:
+            findings.append(
+                report(
+                    "MAINTENANCE_DISK", host=host, summary=f"The disk of {path} cannot be looked at: {words(error)}."
+                )
+            )
+            continue
+        if usage is None:
             continue  # not on this host
         free[path] = round(100 * usage.free / max(usage.total, 1))
         if free[path] < percent:
@@ -104,8 +123,8 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
     """Do the job.
 
     Args:
-        request: `host`, `certificate_folder`, `certificate_days`, `disks`, `disk_percent`, `credential_dates` (by name), `credential_days`,
-            `environment`, `backups` (the folder of their results), `backup_hours`, `drill_days`.
+        request: `host`, `certificate_folder`, `certificate_files`, `certificate_days`, `disks`, `disk_percent`, `credential_dates` (by name),
+            `credential_days`, `environment`, `backups` (the folder of their results), `backup_hours`, `drill_days`.
         say: how it tells what it does.
         now: the time.
     """
@@ -113,7 +132,7 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
     say("Looking at certificates, credentials, disks, backups and clock")
     if shutil.which("openssl") is None:
         raise JobError("openssl is not installed on this host, and certificates cannot be read without it.")
-    found = certificates(Path(request["certificate_folder"]))
+    found = certificates(Path(request["certificate_folder"]), request["certificate_files"])
     free, full = judge_disks(host, request["disks"], int(request["disk_percent"]))
     dates: Mapping[str, Any] = request["credential_dates"]
     today = datetime.datetime.fromtimestamp(now, datetime.UTC).date().isoformat()
@@ -121,7 +140,14 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
     clock = ask(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
     findings = [
         *judge_certificates(host, found, int(request["certificate_days"]), now),
-        *credential_ages(dates, sorted(dates), int(request["credential_days"]), str(request["environment"]), today),
+        *credential_ages(
+            dates,
+            sorted(dates),
+            int(request["credential_days"]),
+            str(request["environment"]),
+            today,
+            "mlflow_maintenance_expiry.credential_days",
+        ),
         *full,
         *backups.judge(host, kept, int(request["backup_hours"]), int(request["drill_days"]), now),
         *judge_clock(host, clock),

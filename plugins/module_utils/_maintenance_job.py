@@ -211,6 +211,29 @@ def cut_off(name: str, host: str, notes: Notes, why: str) -> bool:
     return True
 
 
+def measurable(path: str) -> Path | None:
+    """Where the file system of a path can be measured: the path, or the nearest folder above that lets this user in. None if it is not here.
+
+    Raises:
+        PermissionError: it lies on a disk of its own, in a folder that lets nobody in.
+    """
+    wanted = Path(path)
+    for place in (wanted, *wanted.parents):
+        try:
+            place.stat()
+        except PermissionError:
+            continue
+        except OSError:
+            return None
+        mounts = [
+            Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+        ]
+        if any(place in mount.parents and mount in (wanted, *wanted.parents) for mount in mounts):
+            raise PermissionError(f"{path} is on a disk of its own, and {place} is the last folder that can be entered")
+        return place
+    return None
+
+
 @contextlib.contextmanager
 def unlocked() -> Iterator[None]:
     """What concerns one host alone needs no lock: its unit runs once at a time."""

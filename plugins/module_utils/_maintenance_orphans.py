@@ -8,7 +8,7 @@ itself: a folder that belongs to nothing may hold something that is only just be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.mlops.mlflow.plugins.module_utils._artifact_audit import (
@@ -107,7 +107,8 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
             raise JobError(
                 f"Nothing was deleted: {why}. More likely the wrong database or the wrong place was looked into."
             )
-        deleted, refused = _delete(store, owners_of(rows, place), now - grace, say, orphans["objects"])
+        owners = owners_of(rows, place), lambda: owners_of(database.rows(), place)
+        deleted, refused = _delete(store, owners, now - grace, say, orphans["objects"])
     except (DatabaseError, StoreError) as error:
         raise JobError(f"{error}.") from None
     findings = [one for one in findings if one["id"] != "AUDIT_ORPHANS"]
@@ -125,9 +126,23 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
     )
 
 
-def _delete(store: Erasable, owners: frozenset[str], before: float, say: Say, of: int) -> tuple[int, dict[str, str]]:
-    """Delete what belongs to nothing, and list again what was deleted."""
-    keys = [thing.key for thing in store.things("") if is_orphan(thing.key, thing.modified, owners, before)]
+def _delete(
+    store: Erasable, owners: tuple[frozenset[str], Callable[[], frozenset[str]]], before: float, say: Say, of: int
+) -> tuple[int, dict[str, str]]:
+    """Delete what belongs to nothing, and list again what was deleted.
+
+    Args:
+        store: where it is.
+        owners: what has something there: as it was read first, and how it is read again.
+        before: what is younger stays.
+        say: how it tells what it does.
+        of: how many are expected.
+    """
+    first, again = owners
+    chosen = [thing for thing in store.things("") if is_orphan(thing.key, thing.modified, first, before)]
+    # Here as well the rows are read after the listing: whoever has come since keeps what is his.
+    now = again()
+    keys = [thing.key for thing in chosen if is_orphan(thing.key, thing.modified, now, before)]
     refused: dict[str, str] = {}
     for number, key in enumerate(keys, 1):
         try:

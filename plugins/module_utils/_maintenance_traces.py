@@ -45,6 +45,7 @@ _DAY = 86_400_000
 _BATCH = 100
 _PATIENCE = 20
 _SHOWN = 20
+_FURTHEST = 16  # times as many are looked at as one run deletes
 _STORE = "mlflow.store.tracking.sqlalchemy_store"
 
 # An experiment that was deleted is gc's. What is named twice, by name and by id, goes by its id.
@@ -235,13 +236,22 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
         store = open_place(place, request["store"])
         say("Looking for old traces")
         most = int(request["most"])
-        old = records.old(limits(int(request["days"]), request["experiments"], now), most)
-        chosen = choose(old, records.rows(), place)
+        wanted = limits(int(request["days"]), request["experiments"], now)
+        asked = most
+        while True:
+            old = records.old(wanted, asked)
+            chosen = choose(old, records.rows(), place)
+            # Those that have to stay must not keep all younger ones from being deleted.
+            if len(old) < asked or len(chosen.traces) >= most or asked >= _FURTHEST * most:
+                break
+            asked *= 2
+        left = len(chosen.traces) > most or len(old) == asked
+        chosen.traces = chosen.traces[:most]
         details: dict[str, Any] = {
             "chosen": len(chosen.traces),
             "held": dict(list(chosen.held.items())[:_SHOWN]),
             "held_count": len(chosen.held),
-            "more": len(old) == most,
+            "more": left,
         }
         more = "; there are more for the next run" if details["more"] else ""
         findings = _held(host, chosen)
@@ -268,6 +278,14 @@ def work(request: Mapping[str, Any], say: Say, *, now: float) -> Result:
                 host=host,
                 summary=f"{len(done.refused)} traces that are older than they are kept could not be deleted.",
                 evidence="; ".join(f"{id_}: {why}" for id_, why in list(done.refused.items())[:3]),
+            )
+        )
+    if left:
+        findings.append(
+            report(
+                "MAINTENANCE_TRACES_BEHIND",
+                host=host,
+                summary=f"More traces are older than they are kept than one run deletes: mlflow_maintenance_traces.most={most}.",
             )
         )
     return Result(f"{done.removed} traces were deleted, with {done.objects} objects{more}.", details, findings)

@@ -256,7 +256,8 @@ def judge_drill(seen: Mapping[str, Any]) -> list[Problem]:
 
     Args:
         seen: counts of the restored databases; release: what the installed MLflow saw of them; live: what now lives and existed at the
-            moment, and is not in what was restored, or None; sample: read, compared, wrong (names), unknown (names of runs).
+            moment, and is not in what was restored, or None; expected: how many of its runs and models have artifacts; wanted: how many
+            artifacts were to be read; sample: read, compared, wrong (names), unknown (names of runs).
     """
     found = []
 
@@ -273,6 +274,8 @@ def judge_drill(seen: Mapping[str, Any]) -> list[Problem]:
     if lost := (seen["live"] or {}).get("lost"):
         failed(f"{len(lost)} experiments or models are older than the backup and not in it.", ", ".join(lost[:NAMED]))
     sample = seen["sample"]
+    if seen["expected"] and seen["wanted"] and not sample["read"]:
+        failed(f"{seen['expected']} runs and models of the restored database have artifacts, and none could be read.")
     if sample["wrong"]:
         failed(
             f"{len(sample['wrong'])} of {sample['read']} artifacts differ from what they should be.",

@@ -266,7 +266,12 @@ def days_old(day: Any, today: datetime.date) -> int | None:
 
 
 def credential_ages(
-    days: Mapping[str, Any], names: Iterable[str], limit: int, host: str, today: str
+    days: Mapping[str, Any],
+    names: Iterable[str],
+    limit: int,
+    host: str,
+    today: str,
+    variable: str = "mlflow_rotation_age_limit_days",
 ) -> list[dict[str, str]]:
     """Return a finding for each credential that is older than the limit, or whose age nobody knows.
 
@@ -276,6 +281,7 @@ def credential_ages(
         limit: days.
         host: how findings call the environment.
         today: the day, in ISO 8601.
+        variable: what sets the limit.
     """
     findings = []
     for name in names:
@@ -283,7 +289,7 @@ def credential_ages(
         if age is None:
             findings.append(report("CREDENTIAL_AGE_UNKNOWN", host=host, summary=f"{name} has an unknown age."))
         elif age > limit:
-            summary = f"{name} is {age} days old, and mlflow_rotation_age_limit_days={limit}."
+            summary = f"{name} is {age} days old, and {variable}={limit}."
             findings.append(report("CREDENTIAL_AGE", host=host, summary=summary))
     return findings
 

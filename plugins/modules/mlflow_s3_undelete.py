@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -34,16 +34,16 @@ _NAMED = 20
 _WORKERS = 16
 
 
-def bring_back(bucket: Bucket, found: Iterable[tuple[str, Sequence[str]]]) -> None:
-    """Take the markers of several objects away, side by side; of one object in their order."""
+def bring_back(bucket: Bucket, found: Iterable[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    """Take the markers of several objects away, side by side; of one object in their order. Yields each object that is back."""
 
-    def one(item: tuple[str, Sequence[str]]) -> None:
+    def one(item: tuple[str, Sequence[str]]) -> str:
         for version in item[1]:
             bucket.remove_version(item[0], version)
+        return item[0]
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        for _done in pool.map(one, found):
-            pass
+        yield from pool.map(one, found)
 
 
 def undelete(bucket: Bucket, given: dict[str, Any], told: dict[str, Any], *, check_mode: bool) -> None:
@@ -59,11 +59,11 @@ def undelete(bucket: Bucket, given: dict[str, Any], told: dict[str, Any], *, che
     for page, more in bucket.histories(given["after"]):
         markers = [(key, markers_since(entries, moment, given["tolerance"])) for key, entries in page.items()]
         found = [one for one in markers if one[1]]
-        if not check_mode:
-            bring_back(bucket, found)
+        for key in [one[0] for one in found] if check_mode else bring_back(bucket, found):
+            told["objects"] += 1
+            if len(told["names"]) < _NAMED:
+                told["names"].append(printable(key))
         told["looked_at"] += len(page)
-        told["objects"] += len(found)
-        told["names"] += [printable(key) for key, _markers in found][: _NAMED - len(told["names"])]
         told["next"] = more
         if time.monotonic() > end:
             return

@@ -480,8 +480,20 @@ def test_traces_stay_where_the_store_refuses_and_go_some_at_a_time(host: Host, m
     assert (bucket.listed(), len(mlflow.ids("trace_info"))) == (set(keys), 5)
     ran = collect(host, mlflow, bucket, **(TRACES | {"most": 2}))
     assert ran.result["sentence"] == "2 traces were deleted, with 2 objects; there are more for the next run."
+    assert [one["id"] for one in ran.result["findings"]] == ["MAINTENANCE_TRACES_BEHIND"]
     assert mlflow.ids("trace_info") == {"tr-0", "tr-1", "tr-2"}, "the oldest went"
     assert bucket.listed() == set(keys[:3])
+
+
+def test_traces_that_have_to_stay_hold_up_no_younger_ones(host: Host, mlflow: Mlflow, bucket: Bucket) -> None:
+    mlflow.experiment(1)
+    for number in range(3):
+        mlflow.trace(f"tr-held-{number}", 1, began=OLD + number, archive=f"s3://elsewhere/archive/{number}")
+    key = f"{mlflow.trace('tr-younger', 1, began=OLD + 9)}/traces.json"
+    bucket.put(key)
+    ran = collect(host, mlflow, bucket, **(TRACES | {"most": 2}))
+    assert ran.result["sentence"] == "1 traces were deleted, with 1 objects.", ran.output
+    assert mlflow.ids("trace_info") == {"tr-held-0", "tr-held-1", "tr-held-2"}
 
 
 def test_traces_of_all_workspaces(host: Host, mlflow: Mlflow, bucket: Bucket) -> None:

@@ -119,6 +119,14 @@ REGISTERED = (
         " backup is needed.",
     ),
     Finding(
+        "BACKUP_WAL_ROOM",
+        WARNING,
+        "The disk of the database would be full before the limit of waiting WAL is reached",
+        "mlflow_backup_wal_limit_mb is larger than what the file system of pg_wal has free. A repository that is away for long would then stop"
+        " PostgreSQL.",
+        "Give the disk more room, or set mlflow_backup_wal_limit_mb to less than it has free and run mlops.mlflow.backup.",
+    ),
+    Finding(
         "BACKUP_WAL_GAP",
         CRITICAL,
         "The archive of WAL has a gap",
@@ -208,7 +216,8 @@ REGISTERED = (
         "What was deleted from the bucket of artifacts since the moment cannot be brought back",
         "The identity may not list versions or remove markers of deletions (s3:ListBucketVersions, s3:DeleteObjectVersion), or the store does not answer.",
         "Give the keys of the bucket's administrator (mlflow_restore_s3_admin_access_key_id) and run the playbook again, or go without"
-        " (mlflow_restore_deleted=false): the audit at the end names what is lost. Nothing has stopped, and what came back stays.",
+        " (mlflow_restore_deleted=false): the audit at the end names what is lost. MLflow goes on serving, what came back stays, and the jobs that delete"
+        " are stopped until the playbook site.",
     ),
     Finding(
         "BACKUP_DRILL_FAILED",

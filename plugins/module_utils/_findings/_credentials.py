@@ -11,7 +11,7 @@ REGISTERED = (
         "CREDENTIAL_AGE",
         WARNING,
         "A credential is older than it should become",
-        "It was not replaced within the days that mlflow_rotation_age_limit_days allows.",
+        "It was not replaced within the days that the variable allows.",
         "Run the playbook mlops.mlflow.rotate_credentials.",
     ),
     Finding(

@@ -78,6 +78,14 @@ REGISTERED = (
         "Correct what the evidence in last.json says; rows of what could not be emptied stay, and the next run tries again.",
     ),
     Finding(
+        "MAINTENANCE_TRACES_BEHIND",
+        WARNING,
+        "Traces become old faster than the job deletes them",
+        "One run ended at mlflow_maintenance_traces.most, and there are more. After the retention was set for the first time that is gone within"
+        " some runs.",
+        "If it stays, raise mlflow_maintenance_traces.most or let the job run more often (mlflow_maintenance_traces.schedule).",
+    ),
+    Finding(
         "MAINTENANCE_TRACES_LEFT",
         WARNING,
         "Traces that are older than they are kept are still there",
@@ -97,6 +105,13 @@ REGISTERED = (
         "Objects that belong to nothing could not be deleted",
         "The identity of maintenance may not delete them, or a rule of the bucket holds them.",
         "Correct the rights of the identity, or wait for the rule's end; the next run tries again.",
+    ),
+    Finding(
+        "MAINTENANCE_INDEX_ROOM",
+        WARNING,
+        "An index that is mostly air is not built anew for want of room",
+        "REINDEX CONCURRENTLY builds the new index beside the old one and writes it to the WAL as well; the disk has less free.",
+        "Give the disk of the database more room; the next run builds it.",
     ),
     Finding(
         "MAINTENANCE_TABLE_BLOAT",

@@ -5,7 +5,7 @@
 Usage: python3 mlflow_backup.py --config FILE JOB
 
 Jobs are full, differential, configuration, artifacts, manifest, verify, drill and watch; besides them prepare, check-archive, look and
-restore-beside --into FOLDER. Restoring is in mlflow_restore.py, the drill in mlflow_drill.py.
+restore-beside --into FOLDER; `ended JOB` is what systemd calls after a run. Restoring is in mlflow_restore.py, the drill in mlflow_drill.py.
 
 The units mlflow-backup-*.service run it. Each job writes its last result as JSON into the folder `results` of its state, and ends with 1
 if something is wrong; `look` changes nothing and prints what is there with all that is wrong. What another program is asked for has a
@@ -31,6 +31,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,20 +290,26 @@ class Host:
         # What a host that lost its power left behind must not stop this run.
         self.restic("unlock", seconds=self.brief * 3)
         wanted = [f"--tag={tag}" for tag in (*tags, f"environment={self.config['environment']}")]
-        done = self.restic("backup", "--json", f"--host={self.config['host']}", *wanted, path)
-        # What could not be read is said on standard error as JSON as well.
-        if done.code == INCOMPLETE:
-            raise JobError(
-                rules.problem(
-                    "BACKUP_JOB_FAILED", f"Not everything below {path} could be read.", rules.words(done.complaint)
-                )
+        # A file that was deleted while it was read is not there the second time.
+        for _attempt in range(2):
+            done = self.restic("backup", "--json", f"--host={self.config['host']}", *wanted, path)
+            if done.code not in (0, INCOMPLETE):
+                raise JobError(rules.why(done.said, f"The copy of {path}"))
+            said: dict[str, Any] = next(
+                one for one in map(json.loads, reversed(done.out.splitlines())) if one["message_type"] == "summary"
             )
-        if done.code:
-            raise JobError(rules.why(done.said, f"The copy of {path}"))
-        said: dict[str, Any] = next(
-            one for one in map(json.loads, reversed(done.out.splitlines())) if one["message_type"] == "summary"
+            if not done.code:
+                return said
+            # restic keeps what it could read as a snapshot like any other, and the next manifest would take it for everything.
+            forgotten = self.restic("forget", said["snapshot_id"])
+            if forgotten.code:
+                raise JobError(rules.why(forgotten.said, f"An unfinished copy of {path} could not be removed"))
+        # What could not be read is said on standard error as JSON as well.
+        raise JobError(
+            rules.problem(
+                "BACKUP_JOB_FAILED", f"Not everything below {path} could be read.", rules.words(done.complaint)
+            )
         )
-        return said
 
 
 # ----- jobs: each returns a sentence, and what programs want to know
@@ -629,15 +636,22 @@ def work(host: Host, name: str) -> int:
         sentence, told = JOBS[name](host)
     except JobError as error:
         problems = error.problems
-    except OSError as error:
-        problems = [
-            rules.problem("BACKUP_JOB_FAILED", f"The job {name} could not do its work.", rules.words(str(error)))
-        ]
+    except Exception as error:  # a job that ends in an unforeseen way has failed like any other
+        if not isinstance(error, OSError):
+            traceback.print_exc()
+        said = rules.words(f"{'' if isinstance(error, OSError) else type(error).__name__ + ': '}{error}")
+        problems = [rules.problem("BACKUP_JOB_FAILED", f"The job {name} could not do its work.", said)]
     if problems:
         sentence = "; ".join(f"[{one['id']}] {one['summary']}" for one in problems)
+    return note(host, name, started, sentence, problems, told)
+
+
+def note(host: Host, name: str, started: float, sentence: str, problems: list[Problem], told: Mapping[str, Any]) -> int:
+    """Write the result of a job, and tell it; returns the exit code."""
     finished = time.time()
     result = {
         "job": name,
+        "invocation": os.environ.get("INVOCATION_ID", ""),
         "started": started,
         "finished": finished,
         "time": rules.when(finished),
@@ -660,13 +674,30 @@ def work(host: Host, name: str) -> int:
     return 1 if problems else 0
 
 
+def ended(host: Host, name: str) -> int:
+    """Note for a run that could not do so itself how it ended. systemd calls this after every run, with $SERVICE_RESULT.
+
+    systemd gives each run of a unit an id, and the same one to whoever notes its end.
+    """
+    why = os.environ.get("SERVICE_RESULT", "")
+    before = read(host.state / "results" / f"{name}.json") or {}
+    if why == "success" or before.get("invocation") == os.environ.get("INVOCATION_ID"):
+        return 0
+    meant = {"timeout": "it took longer than its timeout", "oom-kill": "it was killed for want of memory"}
+    said = f"The job {name} did not end by itself: {meant.get(why, why)}."
+    problems = [rules.problem("BACKUP_JOB_FAILED", said)]
+    note(host, name, time.time(), f"[BACKUP_JOB_FAILED] {said}", problems, {})
+    return 0
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description="Back up what of MLflow is on this host, and look at the backups.")
     parser.add_argument(
         "--config", type=Path, required=True, help="what there is to back up, as the role mlflow_backup writes it"
     )
-    parser.add_argument("job", choices=[*JOBS, *QUESTIONS, "restore-beside"])
+    parser.add_argument("job", choices=[*JOBS, *QUESTIONS, "restore-beside", "ended"])
+    parser.add_argument("which", nargs="?", choices=list(JOBS), help="ended: the job whose unit has ended")
     parser.add_argument("--into", type=Path, help="restore-beside: an empty folder")
     parser.add_argument(
         "--manifest", type=Path, help="restore-beside: another manifest than the newest one of this host"
@@ -675,6 +706,10 @@ def main(arguments: Sequence[str]) -> int:
     config = json.loads(given.config.read_text(encoding="utf-8"))
     config["host"] = config["host"] or socket.gethostname()
     host = Host(config)
+    if (given.job == "ended") != bool(given.which):
+        parser.error("ended needs a job, and nothing else does")
+    if given.which:
+        return ended(host, given.which)
     if given.job not in JOBS:
         try:
             if given.job == "restore-beside":

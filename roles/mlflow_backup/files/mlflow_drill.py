@@ -71,6 +71,7 @@ def drill(host: core.Host) -> tuple[str, dict[str, Any]]:
         restored = round(time.monotonic() - started, 1)
         say(f"restored and opened within {restored} s; artifacts are read")
         seen["sample"] = sample(away, plan, seen.pop("known"), seen["live"])
+        seen["wanted"] = away.config["drill"]["sample"]
     finally:
         shutil.rmtree(into, ignore_errors=True)
     if into.exists():
@@ -93,8 +94,9 @@ def inspect(opened: core.Host, into: Path, plan: Mapping[str, Any]) -> dict[str,
     """What is asked of the restored cluster while it is open."""
     sizes = json.loads(opened.ask(restoring.ASK_DATABASES))
     counts = restoring.count(opened)
-    known, _expected = restoring.rows(opened)
+    known, expected = restoring.rows(opened)
     told: dict[str, Any] = {"bytes": sum(sizes.values()), "counts": counts, "known": known, "release": {}, "live": None}
+    told["expected"] = len(expected)
     name = next((name for name, has in restoring.tables(opened).items() if {"experiments", "runs"} <= set(has)), "")
     if name:
         moment = int((decisions.moment_of(plan["moment"]) - CLOCKS) * 1000)

@@ -64,6 +64,7 @@ FOR_RECOVERY = (
     "archive_mode",
 )
 SCRATCH_PORT = 5499
+SOME, SOME_LETTERS = 500, 100_000  # paths that a command is given
 WAIT_SECONDS = 30  # shorter than a connection that says nothing is kept open
 SHUT_DOWN_SECONDS = 120
 OURS = ".mlops-mlflow"  # below a place of artifacts; neither MLflow nor an audit looks there
@@ -528,7 +529,7 @@ def settle(host: core.Host, request: Mapping[str, Any]) -> dict[str, Any]:
 def copy(host: core.Host, request: Mapping[str, Any]) -> dict[str, Any]:
     """Put back the files that a directory of artifacts lacks. What is there stays: artifacts are only added."""
     root, snapshot = Path(request["path"]), request["snapshot"]
-    lacking: list[str] = []
+    lacking: dict[str, int] = {}
     told = {"files": 0, "bytes": 0, "restored": 0, "other": 0}
     for one in listed(host, snapshot, str(root)):
         told["files"] += 1
@@ -536,10 +537,13 @@ def copy(host: core.Host, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
             told["other"] += (root / one["path"]).stat().st_size != one["size"]
         except FileNotFoundError:
-            lacking.append(one["path"])
+            lacking[one["path"]] = one["size"]
     if not lacking:
         return told
-    refuse_full(root, told["bytes"], "the copy of the artifacts")
+    # Some are asked for one by one; of many a command line would not hold the names.
+    some = len(lacking) <= SOME and sum(map(len, lacking)) < SOME_LETTERS
+    wanted = [f"--include={pattern_of(root / path)}" for path in lacking] if some else []
+    refuse_full(root, sum(lacking.values()) if some else told["bytes"], "what comes back")
     if not root.is_dir():
         root.mkdir(mode=0o750, parents=True)
         if request.get("owner"):
@@ -547,7 +551,7 @@ def copy(host: core.Host, request: Mapping[str, Any]) -> dict[str, Any]:
     scratch = root / OURS / "restoring"
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        done = host.restic("restore", snapshot, f"--target={scratch}", "--verify")
+        done = host.restic("restore", snapshot, f"--target={scratch}", "--verify", *wanted)
         if done.code:
             raise broken(done.said, "The copy of the artifacts")
         place = root.stat()
@@ -559,6 +563,11 @@ def copy(host: core.Host, request: Mapping[str, Any]) -> dict[str, Any]:
         with contextlib.suppress(OSError):
             scratch.parent.rmdir()
     return told
+
+
+def pattern_of(path: Path) -> str:
+    """A path as restic matches it, and nothing else (Go's filepath.Match)."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", str(path))
 
 
 def bring(source: Path, target: Path, root: Path, ids: tuple[int, int]) -> None:
@@ -699,7 +708,10 @@ def main(arguments: Sequence[str]) -> int:
             ]
             answer = begin(host, command, sys.stdin.read())
         else:
-            answer = STEPS[given.step](host, json.loads(sys.stdin.read() or "{}"))
+            request = json.loads(sys.stdin.read() or "{}")
+            # How long this restore may take; the configuration says it of backups.
+            host.limit = float(request.get("seconds") or host.limit)
+            answer = STEPS[given.step](host, request)
             answer = {**answer, "seconds": round(time.monotonic() - started, 1)}
     except core.JobError as error:
         print(json.dumps({"problems": error.problems}))

@@ -123,9 +123,9 @@ class Site:
         path.write_text(json.dumps(document))
         return path
 
-    def run(self, job: str, config: Path | None = None) -> tuple[int, dict[str, Any]]:
-        """Run the program; returns its exit code, and what it answered or wrote as the job's result."""
-        command: list[str | Path] = [sys.executable, self.folder / "lib/mlflow_backup.py"]
+    def run(self, job: str, config: Path | None = None, *before: str) -> tuple[int, dict[str, Any]]:
+        """Run the program, perhaps by another one; returns its exit code, and what it answered or wrote as the job's result."""
+        command: list[str | Path] = [*before, sys.executable, self.folder / "lib/mlflow_backup.py"]
         command += ["--config", config or self.config, job]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         if job in ("look", "prepare", "check-archive"):
@@ -570,6 +570,61 @@ def test_a_job_that_cannot_do_its_work_says_why(site: Site) -> None:
     site.do("configuration")
 
 
+def test_a_copy_that_is_not_whole_is_none(site: Site) -> None:
+    """restic keeps what it could read like any other copy; a manifest that took it for everything would restore half of it."""
+    closed = site.artifacts / "1/run/artifacts/closed.bin"
+    closed.write_text("nobody reads this")
+    closed.chmod(0)
+    as_nobody_special: tuple[str, ...] = ()
+    if os.geteuid() == 0:
+        # Root that may not pass over the rights of others, as on a network directory (root_squash).
+        os.chown(closed, 65534, 65534)
+        as_nobody_special = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    before = [one["id"] for one in json.loads(restic(site, "snapshots", "--json"))]
+    code, result = site.run("artifacts", None, *as_nobody_special)
+    assert (code, problems(result)) == (1, ["BACKUP_JOB_FAILED"])
+    assert result["problems"][0]["summary"] == f"Not everything below {site.artifacts} could be read."
+    assert "closed.bin" in result["problems"][0]["evidence"]
+    assert [one["id"] for one in json.loads(restic(site, "snapshots", "--json"))] == before
+    closed.unlink()
+    site.do("artifacts")
+
+
+def test_what_ended_a_run_is_noted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As systemd has it: each run has an id, and what it calls afterwards has the same."""
+
+    def ended(why: str, invocation: str) -> dict[str, Any]:
+        monkeypatch.setenv("SERVICE_RESULT", why)
+        monkeypatch.setenv("INVOCATION_ID", invocation)
+        program: list[str | Path] = [sys.executable, site.folder / "lib/mlflow_backup.py"]
+        command = [*program, "--config", site.config, "ended", "artifacts"]
+        subprocess.run(command, check=True, timeout=60)
+        found: dict[str, Any] = json.loads((site.folder / "state/results/artifacts.json").read_text())
+        return found
+
+    monkeypatch.setenv("INVOCATION_ID", "first")
+    good = site.do("artifacts")
+    assert ended("success", "first") == good
+    assert ended("timeout", "first") == good, "the run said itself how it ended"
+    killed = ended("oom-kill", "second")
+    assert (killed["ok"], problems(killed)) == (False, ["BACKUP_JOB_FAILED"])
+    assert killed["sentence"].endswith("The job artifacts did not end by itself: it was killed for want of memory.")
+    assert ids(site.check()) == ["BACKUP_JOB_FAILED"]
+    site.do("artifacts")
+    assert site.check()["findings"] == []
+
+
+def test_what_nobody_foresaw_is_a_failure_as_well(site: Site) -> None:
+    config = site.other("odd", artifacts={"path": 5})
+    program: list[str | Path] = [sys.executable, site.folder / "lib/mlflow_backup.py"]
+    command = [*program, "--config", config, "artifacts"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    result = json.loads((site.folder / "state/results/artifacts.json").read_text())
+    assert (done.returncode, problems(result)) == (1, ["BACKUP_JOB_FAILED"])
+    assert result["problems"][0]["evidence"].startswith("TypeError: ")
+    site.do("artifacts")
+
+
 def test_a_database_that_does_not_answer_is_one_finding(site: Site) -> None:
     answer = site.check(site.other("elsewhere", database={"port": 1}))
     assert ids(answer) == ["BACKUP_DATABASE"]
@@ -690,7 +745,8 @@ def test_units_are_ones_of_systemd(site: Site) -> None:
     # What a drill that was killed left behind goes with its unit.
     assert f"\nExecStopPost=/bin/rm -rf --one-file-system {site.folder}/drills/mlflow-drill\n" in site.rendered["drill"]
     assert f"\nReadWritePaths={site.folder}/drills\n" in site.rendered["drill"]
-    assert "ExecStopPost" not in site.rendered["service"]
+    assert "rm -rf" not in site.rendered["service"]
+    assert f"--config {site.config} ended manifest\n" in site.rendered["service"]
     assert "OnCalendar=Mon..Sat 01:30" in site.rendered["timer"]
 
 

@@ -401,6 +401,27 @@ def test_files_that_are_gone_come_back_and_nothing_else_changes(lived: Lived) ->
 
 
 @pytest.mark.long
+def test_only_what_is_gone_is_asked_for_whatever_its_name(lived: Lived) -> None:
+    folder = lived.site.artifacts / "1" / lived.first[0] / "artifacts/odd"
+    folder.mkdir()
+    names = ["[a]*?.txt", "a\\b.txt", "d e.txt", "-.txt"]
+    try:
+        for name in names:
+            (folder / name).write_text(name)
+        snapshot = lived.site.do("artifacts")["snapshot"]
+        for name in names:
+            (folder / name).unlink()
+        request = {"path": str(lived.site.artifacts), "snapshot": snapshot}
+        code, told = lived.step("copy", seconds=0.001, **request)
+        assert (code, problems(told)) == (1, ["BACKUP_REPOSITORY"]), "it had no time"
+        code, told = lived.step("copy", **request)
+        assert (code, told["restored"]) == (0, len(names)), told
+        assert {path.name: path.read_text() for path in folder.iterdir()} == {name: name for name in names}
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.long
 def test_a_directory_that_is_gone_comes_back_whole(lived: Lived) -> None:
     site = lived.site
     before = {
@@ -791,3 +812,21 @@ def test_a_manifest_after_a_restore_needs_a_backup_of_its_own_way() -> None:
     manifest, found = rules.tie(asked, point=point, info=info, snapshots=[])
     assert manifest == {}
     assert names(found) == ["BACKUP_INCOMPLETE"]
+
+
+def test_a_drill_that_read_no_artifact_has_shown_nothing() -> None:
+    seen: dict[str, Any] = {
+        "counts": {"experiments": 1, "runs": 2},
+        "release": {},
+        "live": None,
+        "expected": 2,
+        "wanted": 20,
+        "sample": {"read": 2, "wrong": [], "unknown": []},
+    }
+    assert decisions.judge_drill(seen) == []
+    seen["sample"]["read"] = 0
+    (found,) = decisions.judge_drill(seen)
+    assert found["id"] == "BACKUP_DRILL_FAILED"
+    assert found["summary"] == "2 runs and models of the restored database have artifacts, and none could be read."
+    assert decisions.judge_drill({**seen, "wanted": 0}) == []
+    assert decisions.judge_drill({**seen, "expected": 0}) == []

@@ -178,6 +178,17 @@ def test_wal_that_only_waits_is_noticed_before_anything_fails() -> None:
     assert "WAL of 5 minutes ago is still not archived" in found["summary"]
 
 
+def test_a_limit_that_does_not_fit_on_the_disk_limits_nothing() -> None:
+    limits = {**LIMITS, "wal_limit_mb": 900}
+    roomy = archiver(free_bytes=800 * 1024**2, ready=10, ready_oldest=NOW - 60)
+    assert backup.judge_archiver(roomy, NOW, limits) == []
+    (found,) = backup.judge_archiver({**roomy, "free_bytes": 700 * 1024**2}, NOW, limits)
+    assert (found["id"], found["evidence"]) == ("BACKUP_WAL_ROOM", "160 MB wait")
+    assert found["summary"].startswith(
+        "Up to 900 MB of WAL may wait for the archive, and the disk of pg_wal has 700 MB free"
+    )
+
+
 def test_a_failure_that_was_made_good_is_none() -> None:
     assert backup.judge_archiver(archiver(last_failed=NOW - 90, failed_count=3), NOW, LIMITS) == []
 

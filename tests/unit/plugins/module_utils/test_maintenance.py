@@ -257,7 +257,10 @@ def test_a_job_that_failed() -> None:
     assert found["summary"] == "Job gc failed 60 min ago: The store is away."
     assert "journalctl -u mlflow-maintenance-gc" in found["remedy"]
     # Also one that nobody scheduled and somebody ran by hand.
-    assert [one["id"] for one in told("app1", [job(enabled=False, last=last("failed"))], NOW)] == ["JOB_FAILED"]
+    by_hand = job(enabled=False, since=NOW - 7200, last=last("failed"))
+    assert [one["id"] for one in told("app1", [by_hand], NOW)] == ["JOB_FAILED"]
+    # What was switched off because it failed is told no more.
+    assert told("app1", [{**by_hand, "since": NOW - 10}], NOW) == []
 
 
 def test_a_job_that_a_power_cut_ended() -> None:

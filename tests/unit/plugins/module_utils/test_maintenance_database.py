@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.mlops.mlflow.plugins.module_utils import _maintenance_database
 from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_database import (
+    Database,
     Index,
     Table,
     bloat_percent,
@@ -104,6 +105,23 @@ def test_what_lags_behind_is_vacuumed_and_what_is_mostly_air_is_built_anew(postg
     assert "lean_database public.bloated: " in found["evidence"]
     again = work(request(postgresql, name), say)
     assert again.sentence == "0 tables vacuumed."
+
+
+def test_an_index_for_which_there_is_no_room_stays(
+    postgresql: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Database, "room", lambda *_given: 1000)
+    before = size_of(postgresql, name)
+    result = work(request(postgresql, name), say)
+    assert size_of(postgresql, name) == before
+    assert [one["id"] for one in result.findings] == ["MAINTENANCE_INDEX_ROOM", "MAINTENANCE_TABLE_BLOAT"]
+    assert "lean_database public.bloated_id: " in result.findings[0]["evidence"]
+    assert "the disk has 1" in result.findings[0]["evidence"]
+    monkeypatch.undo()
+    here = {**request(postgresql, name)["databases"][0], "host": postgresql.socket}
+    with Database(here, 2).connected() as cursor:
+        assert (Database(here, 2).room(cursor) or 0) > 0
+        assert Database({**here, "host": "db.example.com"}, 2).room(cursor) is None, "it is another host's disk"
 
 
 def test_a_dry_run_only_tells(postgresql: Server, name: str) -> None:

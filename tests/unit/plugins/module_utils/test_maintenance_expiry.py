@@ -61,6 +61,7 @@ def request(folder: Path, **more: Any) -> dict[str, Any]:
     given = {
         "host": "edge1",
         "certificate_folder": str(folder),
+        "certificate_files": [],
         "certificate_days": 21,
         "credential_dates": {},
         "credential_days": 90,
@@ -102,6 +103,64 @@ def test_a_certificate_that_is_none(folder: Path) -> None:
     )
 
 
+def test_of_several_certificates_in_a_file_the_first_end_counts(folder: Path) -> None:
+    """A chain, or an authority and the one that follows it."""
+    short = folder.parent / "short.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "5",
+    ]
+    files = ["-subj", "/CN=authority", "-keyout", str(folder.parent / "short.key"), "-out", str(short)]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+    long_one = (folder / "edge.pem").read_text()
+    (folder / "ca.pem").write_text(long_one + short.read_text())
+    result = work(request(folder), say, now=NOW)
+    (found,) = result.findings
+    assert found["summary"].startswith("The certificate ca ends in ")
+    (folder / "ca.pem").unlink()
+    # Those that a site keeps elsewhere; what is in the folder counts once.
+    result = work(request(folder, certificate_files=[str(short), str(folder / "edge.pem")]), say, now=NOW)
+    (found,) = result.findings
+    assert found["summary"].startswith(f"The certificate {short} ends in ")
+    assert set(result.details["certificate_days_left"]) == {"edge", str(short)}
+
+
+def test_a_disk_below_a_closed_folder_is_looked_at_from_above(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As whoever may not enter it; a disk of its own in there cannot be seen from above, and that is said."""
+    stat = Path.stat
+
+    def closed(self: Path, **more: Any) -> Any:
+        if str(self).startswith(f"{folder}/closed/") or str(self).startswith("/proc/sys/"):
+            raise PermissionError(13, "Permission denied", str(self))
+        return stat(self, **more)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    result = work(request(folder, disks=[f"{folder}/closed/artifacts"]), say, now=NOW)
+    assert (result.findings, list(result.details["free_percent"])) == ([], [])
+    (folder / "closed").mkdir()
+    result = work(request(folder, disks=[f"{folder}/closed/artifacts"]), say, now=NOW)
+    assert (result.findings, list(result.details["free_percent"])) == ([], [f"{folder}/closed/artifacts"])
+    mounts = Path("/proc/self/mountinfo").read_text()
+    read_text = Path.read_text
+
+    def mounted(self: Path, *given: Any, **more: Any) -> str:
+        line = f"99 98 8:1 / {folder}/closed/artifacts rw - ext4 /dev/sdb rw\n"
+        return mounts + line if str(self) == "/proc/self/mountinfo" else read_text(self, *given, **more)
+
+    monkeypatch.setattr(Path, "read_text", mounted)
+    (found,) = work(request(folder, disks=[f"{folder}/closed/artifacts"]), say, now=NOW).findings
+    assert found["id"] == "MAINTENANCE_DISK"
+    assert found["summary"].startswith(f"The disk of {folder}/closed/artifacts cannot be looked at: ")
+
+
 def test_a_disk_that_is_nearly_full(folder: Path) -> None:
     (found,) = work(request(folder, disk_percent=101), say, now=NOW).findings
     assert found["id"] == "MAINTENANCE_DISK"
@@ -126,7 +185,8 @@ def test_credentials_that_grew_old(folder: Path) -> None:
     }
     (found,) = work(request(folder, credential_dates=dates), say, now=NOW).findings
     assert (found["id"], found["host"]) == ("CREDENTIAL_AGE", "prod")
-    assert "mlflow_admin_password is 91 days old" in found["summary"]
+    said = "mlflow_admin_password is 91 days old, and mlflow_maintenance_expiry.credential_days=90."
+    assert found["summary"] == said
 
 
 def backup(folder: Path, name: str, hours: float, *problems: dict[str, str], ok: bool | None = None) -> None:

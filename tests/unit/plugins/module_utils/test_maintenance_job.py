@@ -188,6 +188,7 @@ def test_unpacking_is_all_or_nothing(tmp_path: Path) -> None:
 
 EXPIRY = {
     "certificate_folder": "/nonexistent",
+    "certificate_files": [],
     "certificate_days": 21,
     "disks": [],
     "disk_percent": 1,

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.mlops.mlflow.plugins.module_utils import _artifact_uri, _s3_policy
 from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_job import JobError
 from ansible_collections.mlops.mlflow.plugins.module_utils._maintenance_orphans import is_orphan, work
+from ansible_collections.mlops.mlflow.plugins.module_utils._tracking_database import Tracking
 from ansible_collections.mlops.mlflow.tests.unit.support.postgresql import Server
 from ansible_collections.mlops.mlflow.tests.unit.support.s3 import REGION, Keys, Store
 from ansible_collections.mlops.mlflow.tests.unit.support.tracking import Mlflow, tracking
@@ -96,6 +97,26 @@ def test_what_belongs_to_nothing_goes_and_nothing_else(place: Path, mlflow: Mlfl
     assert keys(place) == {*OWNED, YOUNG, OURS, "4/run9/artifacts/young.bin"}
     assert not (place / "7").exists(), "folders that are empty then go as well"
     assert work(request(place, mlflow), say, now=NOW).sentence == "0 of 6 objects (0 B) belong to nothing."
+
+
+def test_whoever_came_while_it_looked_keeps_what_is_his(
+    place: Path, mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old object that gets an owner after the rows were read, and before anything is deleted: a restore, or an import."""
+    rows = Tracking.rows
+    read = 0
+
+    def once_more(self: Any) -> Any:
+        nonlocal read
+        read += 1
+        if read == 2:
+            mlflow.run("run9", 4, "mlflow-artifacts:/4/run9/artifacts")
+        return rows(self)
+
+    monkeypatch.setattr(Tracking, "rows", once_more)
+    work(request(place, mlflow), say, now=NOW)
+    assert read == 2
+    assert keys(place) == {*OWNED, YOUNG, OURS, ORPHANS[0]}
 
 
 def test_the_wrong_database_deletes_nothing(place: Path, postgresql: Server, mlflow: Mlflow) -> None:
