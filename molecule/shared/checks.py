@@ -197,7 +197,8 @@ def a_second_converge_changed_nothing(name: str) -> dict[str, Any]:
     )
     assert len(before["files"]) > 2
     for what in ("files", "units", "databases"):
-        assert differences(before[what], after[what]) == {}, what
+        found = differences(before[what], after[what])
+        assert found == {}, f"{what}: {found}"
     return before
 
 

@@ -112,6 +112,7 @@ def test_a_host_that_is_everything_with_a_directory(tmp_path: Path) -> None:
     assert json.loads(files["leftovers.json"])["folders"] == [
         "/var/lib/mlflow/tmp",
         "/srv/mlflow/artifacts/.mlops-mlflow/moving",
+        "/srv/mlflow/artifacts/.mlops-mlflow/restoring",
     ]
     gc = files["mlflow-maintenance-gc.service"]
     assert lines(gc, "LoadCredential") == [

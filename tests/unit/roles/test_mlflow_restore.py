@@ -350,6 +350,16 @@ def test_the_role_does_not_overwrite_what_lives(lived: Lived, tmp_path: Path) ->
 
 
 @pytest.mark.long
+def test_check_mode_says_what_it_cannot_say_of_a_new_host(lived: Lived, tmp_path: Path) -> None:
+    done = apply_role(lived, tmp_path, "--check", mlflow_restore_kind="in_place", __mlflow_restore_library="/nowhere")
+    assert (done.code, done.changed) == (0, 0), done.output
+    assert "No backups were set up on db1, so check mode cannot read the repository from here." in done.output
+    done = apply_role(lived, tmp_path, __mlflow_restore_library="/nowhere")
+    assert done.code != 0
+    assert "[BACKUP_RESTORE] db1: The program that restores gave no answer." in done.output
+
+
+@pytest.mark.long
 def test_artifacts_that_are_younger_than_the_moment_are_named(lived: Lived) -> None:
     into = lived.site.folder / "scratch"
     plan = lived.plan(to=lived.moment)
