@@ -73,7 +73,8 @@ def problems(choices: Mapping[str, Any], host: str) -> list[str]:
 
     Args:
         choices: repository, endpoint, artifacts, protected (directories that are backed up), passphrase, recipients, due_hours, jobs (names),
-            wal_warning_mb, wal_limit_mb, drill_sample, drill_directory.
+            wal_warning_mb, wal_limit_mb, keep_days, bucket_days (for which a bucket of artifacts keeps what was deleted; 0 for ever, or nobody
+            knows), drill_sample, drill_directory.
         host: the host as the inventory names it.
     """
     found = []
@@ -101,6 +102,13 @@ def problems(choices: Mapping[str, Any], host: str) -> list[str]:
     if 0 < int(choices["wal_limit_mb"]) <= int(choices["wal_warning_mb"]):
         limit = f"It is 0 or more than mlflow_backup_wal_warning_mb={choices['wal_warning_mb']}, or WAL is thrown away before anybody is told"
         refuse("BACKUP_LIMIT", "wal_limit_mb", limit, choices["wal_limit_mb"])
+    days = int(choices["bucket_days"])
+    if parse(choices["artifacts"]).kind == "s3" and 0 < days < int(choices["keep_days"]):
+        limit = (
+            f"The bucket of artifacts keeps what was deleted for {days} days (mlflow_artifact_store_s3_noncurrent_days), and a restore to an earlier"
+            " moment would lack it"
+        )
+        refuse("BACKUP_LIMIT", "keep_days", limit, choices["keep_days"])
     if int(choices["drill_sample"]) < 0:
         refuse("BACKUP_LIMIT", "drill_sample", "It is a number of artifacts, 0 or more", choices["drill_sample"])
     if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", choices["drill_directory"]):

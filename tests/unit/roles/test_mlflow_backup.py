@@ -831,6 +831,8 @@ CHOICES: dict[str, Any] = {
     "jobs": ["full", "watch"],
     "wal_warning_mb": 1024,
     "wal_limit_mb": 0,
+    "keep_days": 30,
+    "bucket_days": 30,
     "drill_sample": 0,
     "drill_directory": "/srv/drills",
 }
@@ -864,6 +866,10 @@ CHOICES: dict[str, Any] = {
         (
             {"drill_directory": "drills"},
             "[BACKUP_LIMIT] db1: mlflow_backup_drill_directory=drills. It is an absolute directory.",
+        ),
+        (
+            {"artifacts": "s3://artifacts/mlflow", "bucket_days": 7},
+            "[BACKUP_LIMIT] db1: mlflow_backup_keep_days=30. The bucket of artifacts keeps what was deleted for 7 days",
         ),
         ({"wal_limit_mb": 512}, "[BACKUP_LIMIT] db1: mlflow_backup_wal_limit_mb=512."),
     ],
