@@ -211,6 +211,11 @@ def cut_off(name: str, host: str, notes: Notes, why: str) -> bool:
     return True
 
 
+def mounts() -> list[Path]:
+    """Where file systems are mounted, as this process sees it (proc(5), mountinfo)."""
+    return [Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+
+
 def measurable(path: str) -> Path | None:
     """Where the file system of a path can be measured: the path, or the nearest folder above that lets this user in. None if it is not here.
 
@@ -225,10 +230,7 @@ def measurable(path: str) -> Path | None:
             continue
         except OSError:
             return None
-        mounts = [
-            Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-        ]
-        if any(place in mount.parents and mount in (wanted, *wanted.parents) for mount in mounts):
+        if any(place in mount.parents and mount in (wanted, *wanted.parents) for mount in mounts()):
             raise PermissionError(f"{path} is on a disk of its own, and {place} is the last folder that can be entered")
         return place
     return None
