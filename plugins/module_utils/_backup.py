@@ -216,27 +216,32 @@ def judge_archiver(seen: Mapping[str, Any], now: float, limits: Mapping[str, Any
                 "no failure was counted",
             )
         )
-    limit, free = limits["wal_limit_mb"], seen["free_bytes"] // MEGABYTE
-    if limit - waiting > free:
-        found.append(
-            problem(
-                "BACKUP_WAL_ROOM",
-                f"Up to {limit} MB of WAL may wait for the archive, and the disk of pg_wal has {free} MB free: it would be full before"
-                " anything is thrown away.",
-                f"{waiting} MB wait",
-            )
-        )
     if waiting >= limits["wal_warning_mb"]:
         # Whoever dropped what waits has lost the way to later moments, and has kept the disk from filling.
-        what_then = f" From {limit} MB on it is thrown away." if limit else ""
+        what_then = f" From {limits['wal_limit_mb']} MB on it is thrown away." if limits["wal_limit_mb"] else ""
         found.append(
             problem(
                 "BACKUP_WAL_PILES",
                 f"{told}, {limits['wal_warning_mb']} MB are allowed.{what_then}",
-                f"pg_wal holds {seen['wal_bytes'] // MEGABYTE} MB, its file system has {free} MB free",
+                f"pg_wal holds {seen['wal_bytes'] // MEGABYTE} MB, its file system has {seen['free_bytes'] // MEGABYTE} MB free",
             )
         )
     return found
+
+
+def judge_room(seen: Mapping[str, Any], limits: Mapping[str, Any]) -> list[Problem]:
+    """Judge whether the WAL that may wait fits on the disk; what PostgreSQL did not say is judged by `judge_archiver`."""
+    if "free_bytes" not in seen:
+        return []
+    limit, free = limits["wal_limit_mb"], seen["free_bytes"] // MEGABYTE
+    waiting = seen["ready"] * seen["segment_bytes"] // MEGABYTE
+    if limit - waiting <= free:
+        return []
+    said = (
+        f"Up to {limit} MB of WAL may wait for the archive, and the disk of pg_wal has {free} MB free: it would be full before anything is thrown"
+        " away."
+    )
+    return [problem("BACKUP_WAL_ROOM", said, f"{waiting} MB wait")]
 
 
 def judge_database(seen: Mapping[str, Any], now: float, limits: Mapping[str, Any]) -> list[Problem]:
@@ -313,7 +318,7 @@ def judge(seen: Mapping[str, Any]) -> list[Problem]:
     now, limits = seen["now"], seen["limits"]
     found = []
     if archiver := seen.get("archiver"):
-        found += judge_archiver(archiver, now, limits)
+        found += judge_archiver(archiver, now, limits) + judge_room(archiver, limits)
     if database := seen.get("database"):
         found += judge_database(database, now, limits)
         if missing := seen.get("missing"):

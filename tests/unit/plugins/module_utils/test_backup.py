@@ -181,8 +181,12 @@ def test_wal_that_only_waits_is_noticed_before_anything_fails() -> None:
 def test_a_limit_that_does_not_fit_on_the_disk_limits_nothing() -> None:
     limits = {**LIMITS, "wal_limit_mb": 900}
     roomy = archiver(free_bytes=800 * 1024**2, ready=10, ready_oldest=NOW - 60)
-    assert backup.judge_archiver(roomy, NOW, limits) == []
-    (found,) = backup.judge_archiver({**roomy, "free_bytes": 700 * 1024**2}, NOW, limits)
+    assert backup.judge_room(roomy, limits) == []
+    assert backup.judge_room({"reason": "nobody answered"}, limits) == []
+    tight = {**roomy, "free_bytes": 700 * 1024**2}
+    (found,) = backup.judge_room(tight, limits)
+    # A limit that is too large is no reason why something was not archived.
+    assert backup.judge_archiver(tight, NOW, limits) == []
     assert (found["id"], found["evidence"]) == ("BACKUP_WAL_ROOM", "160 MB wait")
     assert found["summary"].startswith(
         "Up to 900 MB of WAL may wait for the archive, and the disk of pg_wal has 700 MB free"

@@ -36,25 +36,19 @@ def _clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
+def certificate(path: Path, days: int) -> None:
+    """Make a certificate of so many days, and its key beside it."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(path.with_suffix(".key"))]
+    command = ["openssl", "req", "-x509", *key, "-days", str(days), "-subj", f"/CN={path.stem}", "-out", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 @pytest.fixture(name="folder")
 def _folder(tmp_path: Path) -> Path:
     """A certificate of thirty days and its key, as an installation has them."""
     folder = tmp_path / "tls"
     folder.mkdir()
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "30",
-    ]
-    files = ["-subj", "/CN=edge", "-keyout", str(folder / "edge.key"), "-out", str(folder / "edge.pem")]
-    subprocess.run([*command, *files], check=True, capture_output=True)
+    certificate(folder / "edge.pem", 30)
     return folder
 
 
@@ -107,20 +101,7 @@ def test_a_certificate_that_is_none(folder: Path) -> None:
 def test_of_several_certificates_in_a_file_the_first_end_counts(folder: Path) -> None:
     """A chain, or an authority and the one that follows it."""
     short = folder.parent / "short.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "5",
-    ]
-    files = ["-subj", "/CN=authority", "-keyout", str(folder.parent / "short.key"), "-out", str(short)]
-    subprocess.run([*command, *files], check=True, capture_output=True)
+    certificate(short, 5)
     long_one = (folder / "edge.pem").read_text()
     (folder / "ca.pem").write_text(long_one + short.read_text())
     result = work(request(folder), say, now=NOW)
